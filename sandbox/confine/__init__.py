@@ -1,0 +1,1 @@
+"""The layers a sandbox is confined by: one kernel mechanism a file."""

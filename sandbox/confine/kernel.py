@@ -1,0 +1,232 @@
+"""The kernel calls the far side makes that Python's standard library has no function for.
+
+Everything goes through syscall(2) of the C library, by name: one binding, one error path, no difference between glibc
+and musl, nor between libraries too old to know a call. Each function raises OSError with the call's name in its words.
+
+This module is imported by every process on its way into a sandbox: nothing here may import more than ctypes and os.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+
+from confine import syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Union
+
+    # int: a word; bytes: a pointer to NUL-terminated bytes; None: NULL; arrays and structures: a pointer to them
+    Argument = Union[int, bytes, None, "ctypes.Array[Any]", ctypes.Structure]
+
+# clone(2), unshare(2), setns(2): linux/sched.h
+CLONE_NEWTIME = 0x00000080
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+# mount(2): linux/mount.h
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_REMOUNT = 32
+MS_NOSYMFOLLOW = 256
+MS_NOATIME = 1024
+MS_NODIRATIME = 2048
+MS_BIND = 4096
+MS_MOVE = 8192
+MS_REC = 16384
+MS_UNBINDABLE = 1 << 17
+MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
+MS_SHARED = 1 << 20
+MS_RELATIME = 1 << 21
+
+# umount2(2): linux/fs.h
+MNT_FORCE = 1
+MNT_DETACH = 2
+MNT_EXPIRE = 4
+UMOUNT_NOFOLLOW = 8
+
+# prctl(2): linux/prctl.h
+PR_SET_PDEATHSIG = 1
+PR_GET_DUMPABLE = 3
+PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
+PR_SET_NAME = 15
+PR_GET_SECCOMP = 21
+PR_SET_SECCOMP = 22
+PR_CAPBSET_READ = 23
+PR_CAPBSET_DROP = 24
+PR_SET_SECUREBITS = 28
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+PR_GET_NO_NEW_PRIVS = 39
+PR_SET_THP_DISABLE = 41
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+# capabilities(7): linux/capability.h
+CAPABILITIES = {
+    "CAP_CHOWN": 0,
+    "CAP_DAC_OVERRIDE": 1,
+    "CAP_DAC_READ_SEARCH": 2,
+    "CAP_FOWNER": 3,
+    "CAP_FSETID": 4,
+    "CAP_KILL": 5,
+    "CAP_SETGID": 6,
+    "CAP_SETUID": 7,
+    "CAP_SETPCAP": 8,
+    "CAP_NET_BIND_SERVICE": 10,
+    "CAP_NET_ADMIN": 12,
+    "CAP_NET_RAW": 13,
+    "CAP_IPC_LOCK": 14,
+    "CAP_SYS_CHROOT": 18,
+    "CAP_SYS_PTRACE": 19,
+    "CAP_SYS_ADMIN": 21,
+    "CAP_SYS_NICE": 23,
+    "CAP_SYS_RESOURCE": 24,
+    "CAP_MKNOD": 27,
+    "CAP_SETFCAP": 31,
+}
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+
+
+def _word(argument: Argument) -> Any:
+    """What ctypes passes as one register. A bare int would be cut to 32 bits by ctypes, so it becomes a c_long."""
+    if argument is None:
+        return ctypes.c_long(0)
+    if isinstance(argument, int):
+        return ctypes.c_long(argument)
+    if isinstance(argument, bytes):
+        return ctypes.c_char_p(argument)
+    return ctypes.byref(argument)
+
+
+def failure(call: str, code: int, detail: str = "") -> OSError:
+    """The OSError of a failed call (PermissionError and its kin by `code`): "mount /proc: Operation not permitted"."""
+    return OSError(code, f"{call}{' ' if detail else ''}{detail}: {os.strerror(code)}")
+
+
+def _call(name: str, detail: str, arguments: tuple[Argument, ...]) -> int:
+    # Unused registers are zeroed: prctl and some newer calls answer EINVAL to rubbish in them.
+    words = [_word(argument) for argument in (*arguments, *(0,) * (6 - len(arguments)))]
+    result: int = libc.syscall(ctypes.c_long(syscalls.number(name)), *words)
+    if result == -1:
+        raise failure(name, ctypes.get_errno(), detail)
+    return result
+
+
+def syscall(name: str, *arguments: Argument) -> int:
+    """Make the system call `name` (syscall(2)) and return its result. Raises OSError with its errno and name."""
+    return _call(name, "", arguments)
+
+
+def prctl(option: int, a2: int | bytes = 0, a3: int = 0, a4: int = 0, a5: int = 0) -> int:
+    """Operations on this process (prctl(2)); `option` is one of PR_*."""
+    return _call("prctl", f"option {option}", (option, a2, a3, a4, a5))
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces named by CLONE_NEW* bits for new ones (unshare(2)). Needs a single thread for NEWUSER."""
+    _call("unshare", f"{flags:#x}", (flags,))
+
+
+def setns(fd: int, flags: int) -> None:
+    """Enter the namespace `fd` refers to (setns(2)); a pidfd works too, with CLONE_NEW* bits, since 5.8."""
+    _call("setns", f"{flags:#x}", (fd, flags))
+
+
+def mount(source: str | None, target: str, fstype: str | None, flags: int = 0, data: str | None = None) -> None:
+    """Mount, bind, move, or change the flags of a mount (mount(2)); `flags` is made of MS_*."""
+    words = [None if text is None else os.fsencode(text) for text in (source, target, fstype)]
+    _call("mount", f"{source or fstype or ''} on {target}", (*words, flags, None if data is None else data.encode()))
+
+
+def umount2(target: str, flags: int = 0) -> None:
+    """Unmount (umount2(2)); `flags` is made of MNT_* and UMOUNT_NOFOLLOW."""
+    _call("umount2", target, (os.fsencode(target), flags))
+
+
+def pivot_root(new: str, old: str) -> None:
+    """Make the mount `new` the root of this mount namespace, and put the old root at `old` (pivot_root(2))."""
+    _call("pivot_root", f"{new} {old}", (os.fsencode(new), os.fsencode(old)))
+
+
+def close_range(first: int, last: int = 2**32 - 1) -> None:
+    """Close the descriptors first..last, both included (close_range(2)), also before 5.9 (needs /proc there)."""
+    if first > last:
+        return
+    try:
+        _call("close_range", f"{first} {last}", (first, last, 0))
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        # Descriptors may lie above a limit that was lowered later: only /proc knows the highest.
+        highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+        os.closerange(first, min(last, highest) + 1)
+
+
+# capget(2), capset(2): version 3 of the interface, 64 capabilities as two 32-bit halves
+_CAPABILITY_VERSION_3 = 0x20080522
+
+
+def _header() -> ctypes.Array[Any]:
+    return (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+
+
+def effective_capabilities() -> int:
+    """The effective capabilities of this thread as a bit set (capget(2)): 0 is none."""
+    halves = (ctypes.c_uint32 * 6)()
+    _call("capget", "", (_header(), halves))
+    return halves[0] | halves[3] << 32
+
+
+def keep_capabilities(names: Iterable[str]) -> None:
+    """Hold the capabilities `names` (of CAPABILITIES) and no others, ever again (capabilities(7)).
+
+    Effective and permitted become these, inheritable and ambient empty, and the bounding set these. Only a holder of
+    CAP_SETPCAP can lower the bounding set; without it that is left as it is, and it is no_new_privs that keeps an
+    execve from gaining any. Raises PermissionError when a capability to be kept is not held.
+    """
+    kept = 0
+    for name in names:
+        kept |= 1 << CAPABILITIES[name]
+    if effective_capabilities() & 1 << CAPABILITIES["CAP_SETPCAP"]:
+        _lower_bounding_set(kept)
+    try:
+        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # before 4.3 there is no ambient set
+            raise
+    low, high = kept & 0xFFFFFFFF, kept >> 32
+    # effective, permitted, inheritable; the low half, then the high half
+    halves = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
+    _call("capset", f"{kept:#x}", (_header(), halves))
+
+
+def _lower_bounding_set(kept: int) -> None:
+    for capability in range(64):
+        try:
+            held = prctl(PR_CAPBSET_READ, capability)
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # one past the last capability this kernel knows
+                return
+            raise
+        if held and not kept & 1 << capability:
+            prctl(PR_CAPBSET_DROP, capability)
+
+
+def drop_all_capabilities() -> None:
+    """Give up every capability, for this process and all it will ever start; see keep_capabilities."""
+    keep_capabilities(())

@@ -1,0 +1,113 @@
+"""What a sandbox's processes use, measured from /proc by the warden.
+
+Theory of operation
+-------------------
+Everything in the warden's process namespace, except the warden, belongs to the program. Memory is looked at in two steps: the resident sets
+are cheap to read and can only be too high (pages shared with the zygote, and between the program's own processes, count in each), so
+only when their sum is over the cap are the exact shares asked for (Pss in /proc/PID/smaps_rollup, which makes the kernel walk page tables).
+What lies in the sandbox's file system is memory too and is added.
+
+CPU time is that of the reaped (getrusage) or, if higher, the sum over what was seen alive: a process whose parent ignores SIGCHLD is never
+reaped by anyone and its time would vanish with it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from confine import tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import resource
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_KB = 1024
+
+
+class Meter:
+    """The usage of one job. ``first`` is the program's first process."""
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+        self._peak_bytes = 0
+        self._before_us = 0
+        #: CPU ticks of each process when last seen.
+        self._seen_ticks: dict[str, int] = {}
+        self._gone_ticks = 0
+        self._near = False
+
+    @property
+    def near(self) -> bool:
+        """Whether more than half of the memory was in use at the last look: the next should come soon."""
+        return self._near
+
+    def start(self) -> None:
+        """The job begins: what the process used to get ready is ours, not the program's."""
+        # The CPU-time clock of another process: clock_getcpuclockid(3) as glibc makes it.
+        self._before_us = int(time.clock_gettime((~self._first << 3) | 2) * 1e6)
+
+    def tick(self, cpu_seconds: float, memory_bytes: int) -> str | None:
+        """Look at the tree. Returns the limit that is reached, ``cpu`` or ``memory``, or None."""
+        resident = 0
+        ticks: dict[str, int] = {}
+        processes = [name for name in os.listdir("/proc") if name.isdigit() and name != "1"]
+        for name in processes:
+            stat = _read(f"/proc/{name}/stat")
+            if stat:
+                # The name in parentheses is the program's to choose: count from the last parenthesis (proc(5)).
+                fields = stat[stat.rindex(b")") + 2 :].split()
+                # A number that is used again is another process: its start time is part of who it is.
+                ticks[f"{name} {fields[19].decode()}"] = int(fields[11]) + int(fields[12])
+                resident += int(fields[21]) * _PAGE_BYTES
+        self._gone_ticks += sum(used for key, used in self._seen_ticks.items() if key not in ticks)
+        self._seen_ticks = ticks
+        if self._live_us() >= cpu_seconds * 1e6:
+            return "cpu"
+        files = _file_system_bytes()
+        self._near = (resident + files) * 2 > memory_bytes
+        if resident + files > memory_bytes:
+            used = sum(map(_exact, processes)) + files
+            self._peak_bytes = max(self._peak_bytes, used)
+            if used > memory_bytes:
+                return "memory"
+        else:
+            self._peak_bytes = max(self._peak_bytes, resident + files)
+        return None
+
+    def _live_us(self) -> int:
+        ticks = self._gone_ticks + sum(self._seen_ticks.values())
+        return ticks * 1_000_000 // _TICKS_PER_SECOND - self._before_us
+
+    def cpu_us(self, reaped: resource.struct_rusage) -> int:
+        """CPU time of the job in microseconds; ``reaped`` is RUSAGE_CHILDREN after all are gone."""
+        from_kernel = int((reaped.ru_utime + reaped.ru_stime) * 1e6) - self._before_us
+        return max(0, from_kernel, self._live_us())
+
+    def peak_bytes(self, reaped: resource.struct_rusage) -> int:
+        """The most memory that was seen in use, in bytes; at least the largest process's own peak."""
+        return max(self._peak_bytes, reaped.ru_maxrss * _KB)
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(8192)
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def _exact(name: str) -> int:
+    """The share of memory of one process, without files it mapped, with its page tables, in bytes."""
+    total = 0
+    for line in (_read(f"/proc/{name}/smaps_rollup") + _read(f"/proc/{name}/status")).splitlines():
+        if line.startswith((b"Pss_Anon:", b"Pss_Shmem:", b"VmPTE:")):
+            total += int(line.split()[1]) * _KB
+    return total
+
+
+def _file_system_bytes() -> int:
+    seen = os.statvfs(tree.WORK)
+    return (seen.f_blocks - seen.f_bfree) * seen.f_frsize

@@ -1,0 +1,267 @@
+"""The zygote: one Python that has already started, and forks a warden for every connection.
+
+Theory of operation
+-------------------
+Started by Node with a clean environment, it reads its settings from stdin and listens on the path it is told, while it can still see it.
+Then it goes in: new namespaces, its own file tree, no host any more. As process 1 of a process namespace it takes every sandbox with it when it
+ends, however it ends; it ends when its stdin does. Only inside are packages imported that are to be preloaded.
+
+    launcher   outside; waits for the zygote, passes on its exit status. As root it maps the ids.
+    zygote     process 1 of the outer namespaces; listens, forks wardens
+    warden     process 1 of a sandbox's own process namespace (warden.py)
+    program    in a user namespace of its own, confined (program.py)
+
+Everything forked from here is forked while this process has nothing to do with any job: no job's data is ever in it.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+
+# The far side's own modules lie next to this file, where -I keeps Python from looking. All are imported here: later they are out of sight.
+_HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, _HERE)
+
+import warden  # noqa: E402
+from confine import identity, kernel, tree  # noqa: E402
+from confine.kernel import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS  # noqa: E402
+
+sys.path.remove(_HERE)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn, TypedDict
+
+    class Config(TypedDict):
+        """The first line from Node (PROTOCOL.md, 1)."""
+
+        socket: str
+        root: str
+        disk_mb: int
+        disk_inodes: int
+        preload: list[str]
+
+
+_FAILED_STATUS = 3
+_BACKLOG = 128
+#: How long a preloaded module may take to import, seconds.
+_PRELOAD_SECONDS = 60
+
+
+def main() -> NoReturn:
+    """Read the settings, enter the namespaces, serve until stdin ends."""
+    config: Config = json.loads(_read_line())
+    layer = "zygote"
+    try:
+        # As root: connecting needs write permission on the socket, which is root's; nothing else of ours stays behind.
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        listener.bind(config["socket"])
+        listener.listen(_BACKLOG)
+        what = tree.plan()
+        layer = "namespaces"
+        as_root = os.geteuid() == 0
+        _enter(config["root"], what, as_root)
+        layer = "file tree"
+        tree_settings = warden.Settings(
+            disk_bytes=config["disk_mb"] << 20,
+            disk_inodes=config["disk_inodes"],
+            what=what,
+            environment=_environment(),
+        )
+        layer = "interpreter"
+        _start_site()
+    except Exception as error:
+        _fail(layer, error)
+    failed = _preload(config["preload"])
+    gc.collect()
+    gc.disable()
+    gc.freeze()  # keeps the collector from touching, and so copying, pages that all sandboxes share
+    _say({"event": "ready", "preload_failed": failed})
+    _serve(listener, tree_settings, as_root)
+
+
+def _enter(root: str, what: tree.Plan, as_root: bool) -> None:
+    """Leave the host. Returns in process 1 of the new namespaces only; the launcher never returns.
+
+    An ordinary user gets the right to make namespaces from a user namespace, entered first. Root has it already, builds the tree as root
+    (the interpreter may lie where only root may look), and then gives up being root.
+    """
+    caller_uid, caller_gid = os.getuid(), os.getgid()
+    kernel.unshare(CLONE_NEWPID | (0 if as_root else CLONE_NEWUSER))
+    if not as_root:
+        proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        identity.map_self(proc, 0, caller_uid, caller_gid)
+        os.close(proc)
+    asks, answers = os.pipe(), os.pipe()
+    launcher = os.getpid()
+    pid = os.fork()
+    if pid != 0:
+        os.close(asks[1])
+        os.close(answers[0])
+        _be_launcher(pid, asks[0], answers[1], launcher)
+    os.close(asks[0])
+    os.close(answers[1])
+    kernel.unshare(CLONE_NEWNS)
+    tree.build(root, what)
+    if as_root:
+        # Another process namespace, because this one belongs to root's user namespace: the new one could not come back to it (setns(2)).
+        kernel.unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID)
+        os.write(asks[1], b"m")
+        if os.read(answers[0], 1) != b"m":
+            raise OSError("the launcher could not map the ids of the new user namespace")
+        identity.become(0)
+        pid = os.fork()
+        if pid != 0:
+            _wait_for(pid)
+    else:
+        kernel.unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
+    os.close(asks[1])
+    os.close(answers[0])
+    # Process 1 of a namespace gets no signal it has no handler for: Python's for SIGINT would be one.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # wardens are reaped by the kernel
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+
+
+def _be_launcher(zygote: int, asked: int, answer: int, seed: int) -> NoReturn:
+    """Stay outside: map the ids when asked to, wait for the zygote, end with its status."""
+    if os.read(asked, 1) == b"m":
+        identity.map_block(zygote, identity.host_block(seed))
+        os.write(answer, b"m")
+    _wait_for(zygote)
+
+
+def _wait_for(pid: int) -> NoReturn:
+    """Live as long as ``pid``, and end as it did."""
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
+
+
+def _serve(listener: socket.socket, settings: warden.Settings, as_root: bool) -> NoReturn:
+    """A warden for every connection, until stdin ends."""
+    own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    outer_uid = 0
+    poll = select.poll()
+    poll.register(0, select.POLLIN)
+    poll.register(listener, select.POLLIN)
+    commands = b""
+    while True:
+        for fd, _ in poll.poll():
+            if fd == 0:
+                piece = os.read(0, 4096)
+                if not piece:
+                    os._exit(0)  # and with process 1 every sandbox
+                commands += piece
+                while b"\n" in commands:
+                    line, commands = commands.split(b"\n", 1)
+                    _obey(line)
+                continue
+            connection, _ = listener.accept()
+            if as_root:
+                # Each sandbox another id; used again only after 65,534 others.
+                outer_uid = outer_uid % (identity.BLOCK_SIZE - 2) + 1
+            _fork_warden(connection, outer_uid, settings, own_pid_namespace, listener)
+
+
+def _fork_warden(connection: socket.socket, outer_uid: int, settings: warden.Settings, own: int, listener: socket.socket) -> None:
+    # Only the next child enters the new process namespace; this process stays (unshare(2)), and wants its own back for
+    # the child after that (setns(2)).
+    kernel.unshare(CLONE_NEWPID)
+    tell, told = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        listener.close()
+        os.close(own)
+        seen_as = int.from_bytes(os.read(tell, 4), "big")
+        os.close(tell)
+        os.close(told)
+        warden.main(connection, seen_as, outer_uid, settings)
+    os.write(told, pid.to_bytes(4, "big"))
+    os.close(tell)
+    os.close(told)
+    kernel.setns(own, CLONE_NEWPID)
+    connection.close()
+
+
+def _obey(line: bytes) -> None:
+    try:
+        os.kill(int(json.loads(line)["kill"]), signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it was quicker
+
+
+def _start_site() -> None:
+    """What -S put off: site-packages and their .pth files, which may run code, so only in here."""
+    import site
+
+    site.main()
+
+
+def _preload(modules: list[str]) -> dict[str, str]:
+    """Import ``modules``; returns those that failed, with the reason."""
+    failed: dict[str, str] = {}
+
+    def late(_signal: int, _frame: object) -> None:
+        raise TimeoutError(f"the import took longer than {_PRELOAD_SECONDS} s")
+
+    signal.signal(signal.SIGALRM, late)
+    for name in modules:
+        signal.alarm(_PRELOAD_SECONDS)
+        try:
+            importlib.import_module(name)
+        except BaseException as error:
+            failed[name] = f"{type(error).__name__}: {error}"
+        finally:
+            signal.alarm(0)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    return failed
+
+
+def _environment() -> dict[str, str]:
+    """The whole environment of a program. Nothing of the server's is in it."""
+    binaries = [os.path.join(prefix, "bin") for prefix in tree.prefixes()]
+    path = ":".join(dict.fromkeys([*binaries, "/usr/local/bin", "/usr/bin", "/bin"]))
+    return {
+        "PATH": path,
+        "HOME": "/tmp",
+        "USER": "sandbox",
+        "LOGNAME": "sandbox",
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "MPLCONFIGDIR": "/tmp/.matplotlib",
+        "MPLBACKEND": "Agg",
+        **{name: value for name, value in os.environ.items() if name.endswith("_NUM_THREADS")},
+    }
+
+
+def _read_line() -> bytes:
+    """One line from stdin, and not a byte more: what follows is for later."""
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = os.read(0, 1)
+        if not piece:
+            os._exit(0)
+        line += piece
+    return line
+
+
+def _say(event: dict[str, object]) -> None:
+    os.write(1, json.dumps(event).encode() + b"\n")
+
+
+def _fail(layer: str, error: Exception) -> NoReturn:
+    _say({"event": "failed", "layer": layer, "message": f"{type(error).__name__}: {error}"})
+    os._exit(_FAILED_STATUS)
+
+
+if __name__ == "__main__":
+    main()

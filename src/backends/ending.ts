@@ -1,0 +1,100 @@
+/**
+ * From what a warden reports (trusted) and what a program says of itself (its own word) to a status and one sentence.
+ */
+
+import { constants } from 'node:os';
+import { z } from 'zod';
+import type { JobLimits, JobStatus, ProgramError } from '../sandbox.js';
+
+/** The payload of frame D (sandbox/PROTOCOL.md). */
+export const wardenReport = z.strictObject({
+  cause: z.enum(['exit', 'wall', 'cpu', 'memory', 'output', 'cancel']),
+  exit_code: z.int().min(0).max(255).nullable(),
+  signal: z.int().min(1).max(64).nullable(),
+  duration_us: z.int().nonnegative(),
+  cpu_us: z.int().nonnegative(),
+  peak_memory_bytes: z.int().nonnegative(),
+});
+export type WardenReport = z.infer<typeof wardenReport>;
+
+const MAX_WORD_CHARS = 16_384;
+const shortText = z.string().transform((text) => text.slice(0, MAX_WORD_CHARS).replaceAll('\0', '\uFFFD'));
+
+const programWord = z.object({
+  result: shortText.nullable().catch(null),
+  error: z
+    .object({ type: shortText, message: shortText, line: z.int().positive().nullable().catch(null) })
+    .nullable()
+    .catch(null),
+});
+
+/** What the program says of itself; nothing, where it says nothing that makes sense. */
+export function readWord(payload: Buffer | null): { result: string | null; error: ProgramError | null } {
+  if (payload !== null) {
+    try {
+      return programWord.parse(JSON.parse(payload.toString('utf8')));
+    } catch {
+      // Hostile, cut off or garbled: as good as silence.
+    }
+  }
+  return { result: null, error: null };
+}
+
+/** `SIGSEGV` for 11. */
+export function signalName(signal: number): string {
+  for (const [name, number] of Object.entries(constants.signals)) if (number === signal) return name;
+  return `signal ${signal}`;
+}
+
+const SIGNAL_WORDS: Readonly<Record<string, string>> = {
+  SIGSEGV: 'a segmentation fault: the interpreter or an extension touched memory that is not there',
+  SIGBUS: 'a bus error: a mapped file got shorter, or the disk is full',
+  SIGABRT: 'the interpreter or an extension aborted itself',
+  SIGFPE: 'an arithmetic fault in native code',
+  SIGILL: 'an instruction that this processor does not have',
+  SIGKILL: 'killed by itself, or by the kernel because memory ran out',
+  SIGTERM: 'it was terminated from inside the sandbox',
+  SIGINT: 'it interrupted itself',
+  SIGXFSZ: 'a file grew over the file size limit',
+};
+
+/** How a job ended: its status and a sentence saying exactly what happened. */
+export function ending(
+  report: WardenReport,
+  error: ProgramError | null,
+  limits: JobLimits,
+): { status: JobStatus; reason: string } {
+  switch (report.cause) {
+    case 'wall':
+      return { status: 'timeout', reason: `stopped at the time limit of ${limits.timeoutSeconds} s` };
+    case 'cpu':
+      return { status: 'timeout', reason: `stopped at the CPU time limit of ${limits.cpuSeconds} s` };
+    case 'memory':
+      return { status: 'memory', reason: `stopped at the memory limit of ${limits.memoryMb} MB` };
+    case 'output':
+      return { status: 'output', reason: `stopped after printing ${limits.outputMb} MB, the output limit` };
+    case 'cancel':
+      return { status: 'cancelled', reason: 'cancelled by the caller' };
+    case 'exit':
+      return exited(report, error, limits);
+  }
+}
+
+function exited(
+  report: WardenReport,
+  error: ProgramError | null,
+  limits: JobLimits,
+): { status: JobStatus; reason: string } {
+  if (report.signal !== null) {
+    const name = signalName(report.signal);
+    const words = SIGNAL_WORDS[name];
+    return { status: 'killed', reason: `the program was killed by ${name}${words === undefined ? '' : ` (${words})`}` };
+  }
+  if (report.exit_code === 0) return { status: 'ok', reason: 'the program ended normally' };
+  if (error?.type === 'MemoryError') {
+    // The one place where the program's word chooses a name: both are failures of the program (PROTOCOL.md, 4).
+    return { status: 'memory', reason: `the program ran into the memory limit of ${limits.memoryMb} MB (MemoryError)` };
+  }
+  const raised = error === null ? '' : `: uncaught ${error.type}${error.line === null ? '' : ` on line ${error.line}`}`;
+  return { status: 'error', reason: `the program exited with status ${report.exit_code ?? '?'}${raised}` };
+}

@@ -1,0 +1,144 @@
+/** One job in one ready sandbox: send it, capture what comes, and make an outcome of how it ends. Never rejects. */
+
+import { frameHeader, type ReceivedKind } from '../frames.js';
+import type { Job, JobOutcome, OnOutput } from '../sandbox.js';
+import { createCapture } from './capture.js';
+import type { ReadySandbox } from './connection.js';
+import { ending, readWord, signalName, wardenReport } from './ending.js';
+
+/** The warden keeps the time limit; if it is this much late, something of ours is wrong. Milliseconds. */
+const WARDEN_GRACE_MS = 10_000;
+/** How long a cancelled sandbox may take to report before it is destroyed without a report. Milliseconds. */
+const CANCEL_GRACE_MS = 2_000;
+
+const NOTHING = { text: '', totalBytes: 0, omittedBytes: 0 };
+
+/** The outcome of a job that our side could not run, or lost. */
+export function unavailable(reason: string, retryable: boolean): JobOutcome {
+  return {
+    status: 'unavailable',
+    reason,
+    stdout: NOTHING,
+    stderr: NOTHING,
+    result: null,
+    error: null,
+    exitCode: null,
+    signal: null,
+    usage: { durationMs: 0, cpuMs: 0, peakMemoryBytes: 0 },
+    retryable,
+  };
+}
+
+/** Run `job`; aborting `signal` kills it and yields what it printed until then. */
+export function runJob(sandbox: ReadySandbox, job: Job, signal: AbortSignal, onOutput?: OnOutput): Promise<JobOutcome> {
+  const { socket } = sandbox;
+  const { limits } = job;
+  const startedAt = performance.now();
+  const captures = {
+    stdout: createCapture(limits.outputKeptKb * 1024),
+    stderr: createCapture(limits.outputKeptKb * 1024),
+  };
+  let word: Buffer | null = null;
+
+  return new Promise((resolve) => {
+    let settled = false;
+    let late: NodeJS.Timeout | undefined;
+    const settle = (outcome: Omit<JobOutcome, 'stdout' | 'stderr'>) => {
+      if (settled) return;
+      settled = true;
+      clearTimeout(watchdog);
+      clearTimeout(late);
+      signal.removeEventListener('abort', cancel);
+      resolve({ ...outcome, stdout: captures.stdout.finish(), stderr: captures.stderr.finish() });
+    };
+    const lost = (reason: string) => {
+      const durationMs = performance.now() - startedAt;
+      const cancelled = signal.aborted;
+      settle({
+        ...unavailable(cancelled ? 'cancelled by the caller' : `our side lost the program: ${reason}`, !cancelled),
+        status: cancelled ? 'cancelled' : 'unavailable',
+        usage: { durationMs, cpuMs: 0, peakMemoryBytes: 0 },
+      });
+    };
+    const watchdog = setTimeout(
+      () => {
+        sandbox.destroy();
+        lost('the sandbox did not report in time');
+      },
+      limits.timeoutSeconds * 1000 + WARDEN_GRACE_MS,
+    );
+    const cancel = () => {
+      if (!socket.destroyed) socket.write(frameHeader('X', 0));
+      late = setTimeout(() => {
+        sandbox.destroy();
+        lost('the sandbox did not report in time');
+      }, CANCEL_GRACE_MS);
+    };
+
+    const end = (payload: Buffer) => {
+      const report = wardenReport.parse(JSON.parse(payload.toString('utf8')));
+      const said = readWord(word);
+      settle({
+        ...ending(report, said.error, limits),
+        result: report.cause === 'exit' && report.exit_code === 0 ? said.result : null,
+        error: said.error,
+        exitCode: report.exit_code,
+        signal: report.signal === null ? null : signalName(report.signal),
+        usage: {
+          durationMs: report.duration_us / 1000,
+          cpuMs: report.cpu_us / 1000,
+          peakMemoryBytes: report.peak_memory_bytes,
+        },
+        retryable: false,
+      });
+      socket.end();
+    };
+
+    const onFrame = (kind: ReceivedKind, payload: Buffer) => {
+      if (settled) throw new Error(`a frame ${kind} after the end`);
+      switch (kind) {
+        case 'O':
+        case 'E': {
+          const stream = kind === 'O' ? 'stdout' : 'stderr';
+          captures[stream].add(payload);
+          onOutput?.(stream, payload);
+          return;
+        }
+        case 'P':
+          word = Buffer.from(payload);
+          return;
+        case 'D':
+          end(payload);
+          return;
+        case 'R':
+        case 'F':
+          throw new Error(`a frame ${kind} while a job runs`);
+      }
+    };
+
+    sandbox.listen(onFrame, lost);
+    const code = Buffer.from(job.code, 'utf8');
+    const stdin = Buffer.from(job.stdin, 'utf8');
+    const settings = Buffer.from(
+      JSON.stringify({
+        timeout_seconds: limits.timeoutSeconds,
+        cpu_seconds: limits.cpuSeconds,
+        memory_mb: limits.memoryMb,
+        processes: limits.processes,
+        open_files: limits.openFiles,
+        file_size_mb: limits.fileSizeMb,
+        output_mb: limits.outputMb,
+      }),
+    );
+    socket.cork();
+    socket.write(frameHeader('C', code.length));
+    socket.write(code);
+    socket.write(frameHeader('I', stdin.length));
+    socket.write(stdin);
+    socket.write(frameHeader('J', settings.length));
+    socket.write(settings);
+    socket.uncork();
+    if (signal.aborted) cancel();
+    else signal.addEventListener('abort', cancel, { once: true });
+  });
+}

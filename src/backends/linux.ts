@@ -1,0 +1,110 @@
+/**
+ * The Linux backend: a zygote, and a pool of ready sandboxes, each used once.
+ *
+ * Nothing is started before it is wanted (`warm`, or the first run). If the zygote ends, the jobs in its sandboxes are `unavailable`, and
+ * the next run starts another. A ready sandbox is replaced after a job was answered, not while one waits for its answer.
+ */
+
+import type { Backend, Guarantees, Job, JobOutcome, OnOutput } from '../sandbox.js';
+import { openSandbox, type ReadySandbox } from './connection.js';
+import { runJob, unavailable } from './job.js';
+import { startZygote, type Zygote } from './zygote.js';
+
+export interface LinuxOptions {
+  readonly guarantees: Guarantees;
+  readonly preload: readonly string[];
+  readonly warm: number;
+  readonly diskMb: number;
+  readonly diskInodes: number;
+}
+
+/** See Backend; the settings are those of `selectBackend`. */
+export function createLinuxBackend(options: LinuxOptions): Backend {
+  let zygote: Promise<Zygote> | null = null;
+  let ready: Promise<ReadySandbox>[] = [];
+  let jobsStarted = 0;
+  let closed = false;
+  const running = new Set<Promise<unknown>>();
+
+  const theZygote = (): Promise<Zygote> => {
+    if (zygote !== null) return zygote;
+    const starting = startZygote({
+      executable: options.guarantees.interpreter.executable,
+      preload: options.preload,
+      diskMb: options.diskMb,
+      diskInodes: options.diskInodes,
+    });
+    zygote = starting;
+    const forget = () => {
+      if (zygote === starting) {
+        zygote = null;
+        ready = [];
+      }
+    };
+    starting.then((started) => {
+      for (const [name, reason] of Object.entries(started.preloadFailed)) {
+        process.stderr.write(`cordon: sandbox.preload: ${name} could not be imported: ${reason}\n`);
+      }
+      void started.ended.then(forget);
+    }, forget);
+    return starting;
+  };
+
+  const make = async (): Promise<ReadySandbox> => openSandbox(await theZygote());
+
+  const refill = () => {
+    while (!closed && ready.length < options.warm) {
+      const one = make();
+      ready.push(one);
+      const drop = () => {
+        ready = ready.filter((other) => other !== one);
+      };
+      one.then((sandbox) => {
+        sandbox.onGone(drop);
+      }, drop);
+    }
+  };
+
+  const take = (): Promise<ReadySandbox> => ready.shift() ?? make();
+
+  const run = async (job: Job, signal: AbortSignal, onOutput?: OnOutput): Promise<JobOutcome> => {
+    if (closed) return unavailable('the server is shutting down', true);
+    let sandbox: ReadySandbox;
+    try {
+      sandbox = await take();
+    } catch (error) {
+      return unavailable(`no sandbox could be made: ${error instanceof Error ? error.message : String(error)}`, true);
+    }
+    jobsStarted += 1;
+    return runJob(sandbox, job, signal, onOutput);
+  };
+
+  return {
+    guarantees: options.guarantees,
+    get jobsStarted() {
+      return jobsStarted;
+    },
+    warm() {
+      theZygote().then(refill, () => undefined);
+    },
+    async run(job, signal, onOutput) {
+      const outcome = run(job, signal, onOutput);
+      running.add(outcome);
+      try {
+        return await outcome;
+      } finally {
+        running.delete(outcome);
+        setImmediate(refill);
+      }
+    },
+    async close() {
+      closed = true;
+      // With the zygote every sandbox ends; the jobs in them settle when their connections do.
+      await zygote?.then(
+        (started) => started.close(),
+        () => undefined,
+      );
+      await Promise.allSettled(running);
+    },
+  };
+}

@@ -1,0 +1,139 @@
+/**
+ * The zygote, seen from Node: starting it, connecting to it (each connection is one sandbox), and its end. The line protocol is the
+ * first part of sandbox/PROTOCOL.md.
+ */
+
+import { createConnection, type Socket } from 'node:net';
+import { availableParallelism } from 'node:os';
+import { createInterface } from 'node:readline';
+import { z } from 'zod';
+import { SANDBOX_DIRECTORY } from './probe.js';
+import { createWorkspace } from './workspace.js';
+
+/** What the zygote is started with; a change of any means another zygote. */
+export interface ZygoteOptions {
+  /** The real interpreter, no shim. */
+  readonly executable: string;
+  readonly preload: readonly string[];
+  /** Size of each sandbox's writable file system, in units of 2^20 bytes, and its inodes. */
+  readonly diskMb: number;
+  readonly diskInodes: number;
+}
+
+export interface Zygote {
+  /** Connect: a new sandbox is made for this connection and goes with it. */
+  connect(): Promise<Socket>;
+  /** Kill one sandbox by the PID its warden said, for when closing its connection is not enough. */
+  kill(pid: number): void;
+  /** Modules that could not be preloaded, with the reason. */
+  readonly preloadFailed: Readonly<Record<string, string>>;
+  /** Process id of the launcher, which lives as long as the zygote. */
+  readonly pid: number;
+  /** Resolves with a sentence when it has ended, for whatever reason. */
+  readonly ended: Promise<string>;
+  /** End it, and with it every sandbox. Resolves when it is gone. */
+  close(): Promise<void>;
+}
+
+const event = z.discriminatedUnion('event', [
+  z.strictObject({ event: z.literal('ready'), preload_failed: z.record(z.string(), z.string()) }),
+  z.strictObject({ event: z.literal('failed'), layer: z.string(), message: z.string() }),
+]);
+
+/** The end of stderr that goes into an error message, in characters. */
+const STDERR_CHARS = 2000;
+
+/** Start a zygote and wait until it is ready. Rejects with the layer and the reason when it can't be had. */
+export async function startZygote(options: ZygoteOptions): Promise<Zygote> {
+  const { execa } = await import('execa');
+  const workspace = await createWorkspace();
+  const child = execa(options.executable, ['-I', '-S', '-B', 'zygote.py'], {
+    cwd: SANDBOX_DIRECTORY,
+    // The zygote's environment is what /proc/PID/environ shows of every process forked from it: nothing of ours.
+    env: {
+      LANG: 'C.UTF-8',
+      PATH: '/usr/bin:/bin',
+      ...threadVariables(),
+    },
+    extendEnv: false,
+    stdin: 'pipe',
+    stdout: 'pipe',
+    stderr: 'pipe',
+    buffer: false,
+    reject: false,
+    cleanup: true,
+  });
+  let stderr = '';
+  child.stderr.on('data', (piece: Buffer) => {
+    stderr = (stderr + piece.toString()).slice(-STDERR_CHARS);
+    process.stderr.write(piece);
+  });
+  child.stdin.on('error', () => undefined); // it is gone: `ended` says so
+  const ended = child.then(async (result) => {
+    await workspace.remove();
+    const how = result.signal ?? `status ${result.exitCode ?? '?'}`;
+    return `the zygote ended with ${how}${stderr === '' ? '' : `: ${stderr.trim()}`}`;
+  });
+
+  const close = async () => {
+    child.stdin.end();
+    const timer = setTimeout(() => child.kill('SIGKILL'), 2000);
+    await ended;
+    clearTimeout(timer);
+  };
+
+  child.stdin.write(
+    JSON.stringify({
+      socket: workspace.socket,
+      root: workspace.root,
+      disk_mb: options.diskMb,
+      disk_inodes: options.diskInodes,
+      preload: options.preload,
+    }) + '\n',
+  );
+  const lines = createInterface({ input: child.stdout });
+  const first = await Promise.race([
+    new Promise<string>((resolve) => lines.once('line', resolve)),
+    ended.then((sentence) => JSON.stringify({ event: 'failed', layer: 'zygote', message: sentence })),
+  ]);
+  let said: z.infer<typeof event>;
+  try {
+    said = event.parse(JSON.parse(first));
+  } catch {
+    await close();
+    throw new Error(`the zygote said ${JSON.stringify(first.slice(0, 200))}, expected a line of its protocol`);
+  }
+  if (said.event === 'failed') {
+    await close();
+    throw new Error(`${said.layer}: ${said.message}`);
+  }
+  return {
+    pid: child.pid ?? 0,
+    preloadFailed: said.preload_failed,
+    ended,
+    close,
+    kill(pid) {
+      child.stdin.write(JSON.stringify({ kill: pid }) + '\n');
+    },
+    connect() {
+      return new Promise((resolve, reject) => {
+        const socket = createConnection(workspace.socket);
+        socket.once('error', reject);
+        socket.once('connect', () => {
+          socket.off('error', reject);
+          resolve(socket);
+        });
+      });
+    },
+  };
+}
+
+/** Each thread of OpenBLAS reserves memory (sandbox/confine/limits.py counts with this many), and small jobs gain little from more. */
+const MAX_NUMERIC_THREADS = 4;
+
+/** BLAS and OpenMP start a thread for each processor they see unless they are told. */
+function threadVariables(): Record<string, string> {
+  const processors = Math.min(availableParallelism(), MAX_NUMERIC_THREADS);
+  const names = ['OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'NUMEXPR_NUM_THREADS'];
+  return Object.fromEntries(names.map((name) => [name, String(processors)]));
+}
