@@ -40,6 +40,7 @@ module.exports = {
     home('tmp-promise', 'tmp-promise', '^src/backends/'),
     home('rate-limiter-flexible', 'rate-limiter-flexible', '^src/admission/'),
     home('re2js', 're2js', '^src/policy/'),
+    home('lezer', '@lezer', '^src/policy/'),
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
