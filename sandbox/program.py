@@ -82,9 +82,27 @@ def confine(proc: int, outer_uid: int, readable: list[str], filter_program: byte
         raise LayerFailed(layer, error) from error
 
 
+def prepare() -> None:
+    """Do ahead of the job what needs no job: streams, names, and a rehearsal.
+
+    After a fork the first write to a page copies it. The rehearsal goes where a job will go, so that it finds the pages copied.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _open_streams()
+    gc.enable()
+    with open(_CODE_PATH, "wb"):
+        pass
+    namespace: dict[str, object] = {"__builtins__": builtins}
+    body, last = _compile(b"a = [1]\nlen(a)")
+    exec(body, namespace)
+    if last is not None:
+        json.dumps(json.loads(json.dumps({"result": repr(eval(last, namespace))})))
+    gc.collect()
+
+
 def main() -> None:
     """Take the job from descriptor 3, run it, end the process. Never returns."""
-    reserve = [bytearray(_RESERVE_BYTES)]
+    reserve = [bytes(_RESERVE_BYTES)]  # not bytearray, which would write to all of it
     kind, payload = frames.read(JOB_FD)
     if kind != b"J":
         os._exit(NOT_CONFINED_STATUS)
@@ -98,24 +116,29 @@ def main() -> None:
         open_files=job["open_files"],
         file_size_mb=job["file_size_mb"],
     )
-    _fresh_interpreter()
     module = _main_module(code)
     _end(module, *_run(module, code, reserve))
 
 
-def _fresh_interpreter() -> None:
-    """Give the caller's code what a Python just started has: streams, arguments, a path; none of our modules."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+def set_scene(environment: dict[str, str]) -> None:
+    """In the zygote, once for all programs: give this interpreter what a Python just started has, and none of our modules.
+
+    Whoever runs this has imported all of ours that it needs.
+    """
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = [_CODE_PATH]
+    sys.path.insert(0, tree.WORK)
+    for name in [name for name in sys.modules if name in _OURS or name.startswith("confine")]:
+        del sys.modules[name]
+
+
+def _open_streams() -> None:
     sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
     # By line, as on a terminal: what was printed before a timeout or a crash has to come out.
     sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", buffering=1, closefd=False)
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
-    sys.argv = [_CODE_PATH]
-    sys.path.insert(0, tree.WORK)
-    for name in [name for name in sys.modules if name in _OURS or name.startswith("confine")]:
-        del sys.modules[name]
-    gc.enable()
 
 
 _OURS = frozenset(("zygote", "warden", "program", "frames"))
@@ -133,7 +156,7 @@ def _main_module(code: bytes) -> types.ModuleType:
     return module
 
 
-def _run(module: types.ModuleType, code: bytes, reserve: list[bytearray]) -> tuple[int, dict[str, object]]:
+def _run(module: types.ModuleType, code: bytes, reserve: list[bytes]) -> tuple[int, dict[str, object]]:
     """Run the code in ``module``; return the exit status and the program's own word."""
     word: dict[str, object] = {"result": None, "error": None}
     try:

@@ -72,12 +72,11 @@ _IFF_UP_RUNNING = 0x41
 class Settings:
     """What the zygote knows once and every sandbox needs."""
 
-    def __init__(self, disk_bytes: int, disk_inodes: int, what: tree.Plan, environment: dict[str, str]) -> None:
+    def __init__(self, disk_bytes: int, disk_inodes: int, what: tree.Plan) -> None:
         self.disk_bytes = disk_bytes
         self.disk_inodes = disk_inodes
         self.readable = what.bound
         self.covered = what.covered()
-        self.environment = environment
         self.private_proc = tree.private_proc_names()
         self.filter_program = seccomp.build(syscalls.machine(), inet=True)
 
@@ -172,8 +171,6 @@ def _fork_program(proc: int, outer_uid: int, settings: Settings) -> _Child:
     pid = os.fork()
     if pid == 0:
         try:
-            os.environ.clear()
-            os.environ.update(settings.environment)
             # To above the five first, so that none is overwritten before it is moved; the rest is closed in one go later.
             high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (stdin[0], stdout[1], stderr[1], job[0], word[1], proc)]
             held = high.pop()
@@ -181,6 +178,7 @@ def _fork_program(proc: int, outer_uid: int, settings: Settings) -> _Child:
                 os.dup2(fd, place, inheritable=place < 3)
             try:
                 program.confine(held, outer_uid, settings.readable, settings.filter_program)
+                program.prepare()
             except program.LayerFailed as error:
                 os.write(program.WORD_FD, b"!" + json.dumps({"layer": error.layer, "message": str(error)}).encode())
                 os._exit(program.NOT_CONFINED_STATUS)

@@ -29,6 +29,7 @@ import sys
 _HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _HERE)
 
+import program  # noqa: E402
 import warden  # noqa: E402
 from confine import identity, kernel, tree  # noqa: E402
 from confine.kernel import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS  # noqa: E402
@@ -73,10 +74,10 @@ def main() -> NoReturn:
             disk_bytes=config["disk_mb"] << 20,
             disk_inodes=config["disk_inodes"],
             what=what,
-            environment=_environment(),
         )
         layer = "interpreter"
         _start_site()
+        program.set_scene(_environment())
     except Exception as error:
         _fail(layer, error)
     failed = _preload(config["preload"])

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, Union
 
-    # int: a word; bytes: a pointer to NUL-terminated bytes; None: NULL; arrays and structures: a pointer to them
-    Argument = Union[int, bytes, None, "ctypes.Array[Any]", ctypes.Structure]
+    # int: a word; bytes: a pointer to NUL-terminated bytes; None: NULL; array: a pointer to it
+    Argument = Union[int, bytes, None, "ctypes.Array[Any]"]
 
 # clone(2), unshare(2), setns(2): linux/sched.h
 CLONE_NEWTIME = 0x00000080
@@ -100,17 +100,9 @@ CAPABILITIES = {
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
-
-
-def _word(argument: Argument) -> Any:
-    """What ctypes passes as one register. A bare int would be cut to 32 bits by ctypes, so it becomes a c_long."""
-    if argument is None:
-        return ctypes.c_long(0)
-    if isinstance(argument, int):
-        return ctypes.c_long(argument)
-    if isinstance(argument, bytes):
-        return ctypes.c_char_p(argument)
-    return ctypes.byref(argument)
+# Declared as pointers, words of any kind pass whole and without a Python object made for each: numbers (not cut to 32 bits), bytes, arrays, NULL.
+libc.syscall.argtypes = (ctypes.c_void_p,) * 7
+_UNUSED = tuple((0,) * unused for unused in range(7))
 
 
 def failure(call: str, code: int, detail: str = "") -> OSError:
@@ -120,8 +112,7 @@ def failure(call: str, code: int, detail: str = "") -> OSError:
 
 def _call(name: str, detail: str, arguments: tuple[Argument, ...]) -> int:
     # Unused registers are zeroed: prctl and some newer calls answer EINVAL to rubbish in them.
-    words = [_word(argument) for argument in (*arguments, *(0,) * (6 - len(arguments)))]
-    result: int = libc.syscall(ctypes.c_long(syscalls.number(name)), *words)
+    result: int = libc.syscall(syscalls.number(name), *arguments, *_UNUSED[6 - len(arguments)])
     if result == -1:
         raise failure(name, ctypes.get_errno(), detail)
     return result
@@ -217,14 +208,14 @@ def keep_capabilities(names: Iterable[str]) -> None:
 
 def _lower_bounding_set(kept: int) -> None:
     for capability in range(64):
+        if kept & 1 << capability:
+            continue
         try:
-            held = prctl(PR_CAPBSET_READ, capability)
+            prctl(PR_CAPBSET_DROP, capability)
         except OSError as error:
             if error.errno == errno.EINVAL:  # one past the last capability this kernel knows
                 return
             raise
-        if held and not kept & 1 << capability:
-            prctl(PR_CAPBSET_DROP, capability)
 
 
 def drop_all_capabilities() -> None:

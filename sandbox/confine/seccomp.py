@@ -379,7 +379,7 @@ def install(program: bytes) -> None:
 
     no_new_privs must be set. Raises OSError, and then no thread has the filter.
     """
-    fprog = _SockFprog(len(program) // 8, program)
+    fprog = (_SockFprog * 1)((len(program) // 8, program))
     try:
         thread = kernel.syscall("seccomp", _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC, fprog)
     except OSError as error:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 import sys
 
 from . import kernel
@@ -240,13 +241,15 @@ def _bind_device(source: str, target: str) -> None:
 
 
 def private_proc_names() -> tuple[list[str], list[str]]:
-    """Names in /proc, other than processes, that a program has no business with: (files, directories)."""
+    """Names in /proc, other than processes, that anyone may read and a program has no business with: (files, directories)."""
     files: list[str] = []
     directories: list[str] = []
     for name in os.listdir("/proc"):
-        if name.isdigit() or name in _PROC_SHOWN or os.path.islink(f"/proc/{name}"):
+        seen = os.lstat(f"/proc/{name}").st_mode
+        # What only root may read is closed already: a program is not root, not even as its own namespace sees it.
+        if name.isdigit() or name in _PROC_SHOWN or stat.S_ISLNK(seen) or not seen & stat.S_IROTH:
             continue
-        (directories if os.path.isdir(f"/proc/{name}") else files).append(name)
+        (directories if stat.S_ISDIR(seen) else files).append(name)
     return files, directories
 
 
