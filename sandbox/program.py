@@ -89,6 +89,7 @@ def prepare() -> None:
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _open_streams()
+    _reseed()
     gc.enable()
     with open(_CODE_PATH, "wb"):
         pass
@@ -131,6 +132,16 @@ def set_scene(environment: dict[str, str]) -> None:
     sys.path.insert(0, tree.WORK)
     for name in [name for name in sys.modules if name in _OURS or name.startswith("confine")]:
         del sys.modules[name]
+
+
+def _reseed() -> None:
+    """Give each program random numbers of its own where a library drew its seed when the zygote imported it.
+
+    ``random`` does so itself after a fork; numpy's legacy generator does not.
+    """
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
 
 
 def _open_streams() -> None:

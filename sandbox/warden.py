@@ -99,10 +99,6 @@ def main(connection: socket.socket, pid: int, outer_uid: int, settings: Settings
         # Neither the program nor anything else without capabilities may look into this process (ptrace(2), proc(5)).
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        for fd in (0, 1):  # the zygote's, by which it talks with Node
-            os.dup2(null, fd)
-        os.close(null)
         try:
             child = _make(outer_uid, settings)
         except _Unmade as error:

@@ -50,14 +50,21 @@ if TYPE_CHECKING:
         preload: list[str]
 
 
+#: Where stdin and stdout are kept while this process serves: no package that is imported here may read or print into the talk with Node.
+_FROM_NODE = 8
+_TO_NODE = 9
 _FAILED_STATUS = 3
 _BACKLOG = 128
-#: How long a preloaded module may take to import, seconds.
-_PRELOAD_SECONDS = 60
 
 
 def main() -> NoReturn:
     """Read the settings, enter the namespaces, serve until stdin ends."""
+    os.dup2(0, _FROM_NODE, inheritable=False)
+    os.dup2(1, _TO_NODE, inheritable=False)
+    null = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
     config: Config = json.loads(_read_line())
     layer = "zygote"
     try:
@@ -152,13 +159,13 @@ def _serve(listener: socket.socket, settings: warden.Settings, as_root: bool) ->
     own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     outer_uid = 0
     poll = select.poll()
-    poll.register(0, select.POLLIN)
+    poll.register(_FROM_NODE, select.POLLIN)
     poll.register(listener, select.POLLIN)
     commands = b""
     while True:
         for fd, _ in poll.poll():
-            if fd == 0:
-                piece = os.read(0, 4096)
+            if fd == _FROM_NODE:
+                piece = os.read(_FROM_NODE, 4096)
                 if not piece:
                     os._exit(0)  # and with process 1 every sandbox
                 commands += piece
@@ -181,7 +188,8 @@ def _fork_warden(connection: socket.socket, outer_uid: int, settings: warden.Set
     pid = os.fork()
     if pid == 0:
         listener.close()
-        os.close(own)
+        for fd in (own, _FROM_NODE, _TO_NODE):
+            os.close(fd)
         seen_as = int.from_bytes(os.read(tell, 4), "big")
         os.close(tell)
         os.close(told)
@@ -208,22 +216,14 @@ def _start_site() -> None:
 
 
 def _preload(modules: list[str]) -> dict[str, str]:
-    """Import ``modules``; returns those that failed, with the reason."""
+    """Import ``modules``; returns those that failed, with the reason. Each is announced: Node kills a zygote whose import hangs."""
     failed: dict[str, str] = {}
-
-    def late(_signal: int, _frame: object) -> None:
-        raise TimeoutError(f"the import took longer than {_PRELOAD_SECONDS} s")
-
-    signal.signal(signal.SIGALRM, late)
     for name in modules:
-        signal.alarm(_PRELOAD_SECONDS)
+        _say({"event": "importing", "module": name})
         try:
             importlib.import_module(name)
         except BaseException as error:
             failed[name] = f"{type(error).__name__}: {error}"
-        finally:
-            signal.alarm(0)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     return failed
 
 
@@ -248,7 +248,7 @@ def _read_line() -> bytes:
     """One line from stdin, and not a byte more: what follows is for later."""
     line = b""
     while not line.endswith(b"\n"):
-        piece = os.read(0, 1)
+        piece = os.read(_FROM_NODE, 1)
         if not piece:
             os._exit(0)
         line += piece
@@ -256,7 +256,7 @@ def _read_line() -> bytes:
 
 
 def _say(event: dict[str, object]) -> None:
-    os.write(1, json.dumps(event).encode() + b"\n")
+    os.write(_TO_NODE, json.dumps(event).encode() + b"\n")
 
 
 def _fail(layer: str, error: Exception) -> NoReturn:

@@ -180,6 +180,9 @@ def build(root: str, what: Plan) -> None:
     """
     kernel.mount(None, "/", None, MS_REC | MS_PRIVATE, None)
     kernel.mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m,nr_inodes=4096")
+    # For the zygote itself: some packages want to write at import. No sandbox sees it: its own is mounted over it.
+    os.mkdir(root + "/tmp")
+    kernel.mount("tmpfs", root + "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=16m,nr_inodes=4096")
     for path in what.bound:
         _bind(path, root + path)
     for place, path in enumerate(what.covered()):

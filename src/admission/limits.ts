@@ -151,6 +151,21 @@ export function createLimits(store: CounterStore, clock: () => number = Date.now
   }
 }
 
+/**
+ * What is left under each of these limits, in their order; nothing is counted.
+ * Rejects where the store fails.
+ */
+export async function leftUnder(
+  store: CounterStore,
+  demands: readonly LimitDemand[],
+  who: { readonly grant: string },
+  now: Date,
+): Promise<readonly LimitState[]> {
+  const nowMs = now.getTime();
+  const accounts = await store.exclusively((counters) => readAccounts(counters, demands, who.grant, nowMs));
+  return accounts.map((account) => stateOf(account, nowMs));
+}
+
 async function readAccounts(
   counters: Counters,
   demands: readonly LimitDemand[],

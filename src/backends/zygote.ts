@@ -6,6 +6,7 @@
 import { createConnection, type Socket } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { z } from 'zod';
 import { SANDBOX_DIRECTORY } from './probe.js';
 import { createWorkspace } from './workspace.js';
@@ -36,25 +37,36 @@ export interface Zygote {
 }
 
 const event = z.discriminatedUnion('event', [
+  z.strictObject({ event: z.literal('importing'), module: z.string() }),
   z.strictObject({ event: z.literal('ready'), preload_failed: z.record(z.string(), z.string()) }),
   z.strictObject({ event: z.literal('failed'), layer: z.string(), message: z.string() }),
 ]);
 
 /** The end of stderr that goes into an error message, in characters. */
 const STDERR_CHARS = 2000;
+/** How long the zygote may be silent while it starts: the longest import of one module. Milliseconds. */
+const SILENCE_MS = 60_000;
+/** How long it may take to end when its stdin does. Milliseconds. */
+const CLOSE_GRACE_MS = 2_000;
 
-/** Start a zygote and wait until it is ready. Rejects with the layer and the reason when it can't be had. */
+/** Start a zygote and wait until it is ready. A module whose import hangs is left out and named. Rejects with the layer and the reason. */
 export async function startZygote(options: ZygoteOptions): Promise<Zygote> {
+  const hung: Record<string, string> = {};
+  for (;;) {
+    const launched = await launch({ ...options, preload: options.preload.filter((name) => !(name in hung)) });
+    if ('zygote' in launched)
+      return { ...launched.zygote, preloadFailed: { ...launched.zygote.preloadFailed, ...hung } };
+    hung[launched.hungImporting] = `the import did not finish within ${SILENCE_MS / 1000} s`;
+  }
+}
+
+async function launch(options: ZygoteOptions): Promise<{ zygote: Zygote } | { hungImporting: string }> {
   const { execa } = await import('execa');
   const workspace = await createWorkspace();
   const child = execa(options.executable, ['-I', '-S', '-B', 'zygote.py'], {
     cwd: SANDBOX_DIRECTORY,
     // The zygote's environment is what /proc/PID/environ shows of every process forked from it: nothing of ours.
-    env: {
-      LANG: 'C.UTF-8',
-      PATH: '/usr/bin:/bin',
-      ...threadVariables(),
-    },
+    env: { LANG: 'C.UTF-8', PATH: '/usr/bin:/bin', ...threadVariables() },
     extendEnv: false,
     stdin: 'pipe',
     stdout: 'pipe',
@@ -74,10 +86,9 @@ export async function startZygote(options: ZygoteOptions): Promise<Zygote> {
     const how = result.signal ?? `status ${result.exitCode ?? '?'}`;
     return `the zygote ended with ${how}${stderr === '' ? '' : `: ${stderr.trim()}`}`;
   });
-
   const close = async () => {
     child.stdin.end();
-    const timer = setTimeout(() => child.kill('SIGKILL'), 2000);
+    const timer = setTimeout(() => child.kill('SIGKILL'), CLOSE_GRACE_MS);
     await ended;
     clearTimeout(timer);
   };
@@ -91,25 +102,16 @@ export async function startZygote(options: ZygoteOptions): Promise<Zygote> {
       preload: options.preload,
     }) + '\n',
   );
-  const lines = createInterface({ input: child.stdout });
-  const first = await Promise.race([
-    new Promise<string>((resolve) => lines.once('line', resolve)),
-    ended.then((sentence) => JSON.stringify({ event: 'failed', layer: 'zygote', message: sentence })),
-  ]);
-  let said: z.infer<typeof event>;
-  try {
-    said = event.parse(JSON.parse(first));
-  } catch {
-    await close();
-    throw new Error(`the zygote said ${JSON.stringify(first.slice(0, 200))}, expected a line of its protocol`);
+  const begun = await beginning(child.stdout, ended);
+  if (begun.event !== 'ready') {
+    child.kill('SIGKILL');
+    await ended;
+    if (begun.event === 'importing') return { hungImporting: begun.module };
+    throw new Error(`${begun.layer}: ${begun.message}`);
   }
-  if (said.event === 'failed') {
-    await close();
-    throw new Error(`${said.layer}: ${said.message}`);
-  }
-  return {
+  const zygote: Zygote = {
     pid: child.pid ?? 0,
-    preloadFailed: said.preload_failed,
+    preloadFailed: begun.preload_failed,
     ended,
     close,
     kill(pid) {
@@ -126,6 +128,38 @@ export async function startZygote(options: ZygoteOptions): Promise<Zygote> {
       });
     },
   };
+  return { zygote };
+}
+
+type Event = z.infer<typeof event>;
+
+/** What the zygote says last while it starts: `ready`, `failed`, or the `importing` after which it fell silent. */
+function beginning(stdout: Readable, ended: Promise<string>): Promise<Event> {
+  return new Promise((resolve) => {
+    const lines = createInterface({ input: stdout });
+    let last: Event = { event: 'failed', layer: 'zygote', message: `it said nothing for ${SILENCE_MS / 1000} s` };
+    const finish = (said: Event) => {
+      clearTimeout(timer);
+      lines.close();
+      resolve(said);
+    };
+    const timer = setTimeout(() => {
+      finish(last);
+    }, SILENCE_MS);
+    lines.on('line', (line) => {
+      try {
+        last = event.parse(JSON.parse(line));
+      } catch {
+        const said = JSON.stringify(line.slice(0, 200));
+        last = { event: 'failed', layer: 'zygote', message: `it said ${said}, expected a line of its protocol` };
+      }
+      if (last.event === 'importing') timer.refresh();
+      else finish(last);
+    });
+    void ended.then((sentence) => {
+      finish({ event: 'failed', layer: 'zygote', message: sentence });
+    });
+  });
 }
 
 /** Each thread of OpenBLAS reserves memory (sandbox/confine/limits.py counts with this many), and small jobs gain little from more. */

@@ -18,8 +18,11 @@ export type Answer = 'yes' | 'no' | 'unknown';
 
 /** What conditions can look at. */
 export interface Facts {
-  /** The value at a path; null: not there; 'unknown': there, but it cannot be told. */
-  at(path: Path): Found | 'unknown';
+  /**
+   * The value at a path; null: not there; 'unknown': there, but it cannot be told; 'unseen': nobody looked, so that it
+   * cannot even be told whether it is there (a call of which only the audit line is left).
+   */
+  at(path: Path): Found | 'unknown' | 'unseen';
 }
 
 interface Call {
@@ -92,9 +95,10 @@ export function allHold(conditions: readonly Condition[], facts: Facts, items: '
 }
 
 /** Whether one condition holds. */
-function holds(condition: Condition, facts: Facts, items: 'every' | 'some'): Answer {
+export function holds(condition: Condition, facts: Facts, items: 'every' | 'some'): Answer {
   const prepared = prepare(condition);
   const found = prepared.path === null ? 'unknown' : facts.at(prepared.path);
+  if (found === 'unseen') return 'unknown';
   if (condition.op === 'exists') {
     const there = found === 'unknown' || (found?.value ?? null) !== null;
     return there === condition.value ? 'yes' : 'no';

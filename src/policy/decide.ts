@@ -85,7 +85,8 @@ export function isHidden(policy: Policy, tool: string): boolean {
   return hiddenBy(policy, tool) !== -1;
 }
 
-function hiddenBy(policy: Policy, tool: string): number {
+/** Where in `hide` a tool is hidden, or -1. */
+export function hiddenBy(policy: Policy, tool: string): number {
   return policy.hide.findIndex((name) => name === tool || name === '*');
 }
 
@@ -108,7 +109,7 @@ export function decide(policy: Policy, request: PolicyRequest): Decision {
       shadowed.push(said);
     }
   }
-  const demands = limitDemands(policy, tool, request.tool, facts);
+  const demands = limitDemands(policy, request.tool, facts);
   for (const { enforced, said } of demands.objections) {
     if (enforced) return { verdict: 'deny', denial: said };
     shadowed.push(said);
@@ -148,12 +149,13 @@ function* objections(tool: Tool, name: string, facts: Facts): Generator<Objectio
   }
 }
 
-function limitDemands(
+/** All limits that a call falls under, and those whose charge is no number that can be charged. */
+export function limitDemands(
   policy: Policy,
-  tool: Tool | undefined,
   name: string,
   facts: Facts,
 ): { limits: LimitDemand[]; objections: Objection[] } {
+  const tool = Object.hasOwn(policy.tools, name) ? policy.tools[name] : undefined;
   const rules = [
     ...(tool?.limits ?? []).map((limit, index) => ({ limit, rule: pointer(['tools', name, 'limits', index]) })),
     ...policy.all_tools.limits.map((limit, index) => ({ limit, rule: pointer(['all_tools', 'limits', index]) })),
@@ -179,7 +181,7 @@ function costOf(charge: string, facts: Facts): number | null | 'invalid' {
   const path = parsePath(charge);
   if (path === null) return null;
   const found = facts.at(path);
-  if (found === null || found === 'unknown') return 'invalid';
+  if (found === null || found === 'unknown' || found === 'unseen') return 'invalid';
   const { value } = found;
   return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : 'invalid';
 }

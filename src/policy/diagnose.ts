@@ -215,8 +215,10 @@ function windowFor(value: unknown): (typeof windows)[number] | null {
 }
 
 /** The operator of ours that another spelling means: `==`, `equals`, `notIn`. */
-function operatorFor(value: unknown): (typeof operators)[number] | null {
+export function operatorFor(value: unknown): (typeof operators)[number] | null {
   if (typeof value !== 'string') return null;
+  const own = operators.find((operator) => operator === value);
+  if (own !== undefined) return own;
   const known: Record<string, (typeof operators)[number]> = {
     '=': 'eq',
     '==': 'eq',

@@ -1,0 +1,227 @@
+/**
+ * One call, straight down: the only way from a request to a program, for MCP and for the command line.
+ *
+ * No step reaches back to an earlier one, a denial spawns nothing, and whatever goes wrong on our side is an outcome of
+ * status `unavailable` with an audit line, never an exception.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import type { Limits, LimitState, Measured } from './admission/limits.js';
+import type { Slots } from './admission/slots.js';
+import { checkArguments, TOOL, type CodeArguments } from './arguments.js';
+import { AuditError, type Audit, type AuditRecord } from './audit.js';
+import { cancelledWaiting, denied, unavailable, type Ending, type Outcome, type Refusal } from './outcome.js';
+import { decide, isHidden, type Decision } from './policy/decide.js';
+import { denial, type Denial } from './policy/denial.js';
+import type { LoadedPolicy } from './policy/load.js';
+import { jobLimits, type SandboxSettings } from './policy/schema.js';
+import type { Backend, JobOutcome, OnOutput, Tier } from './sandbox.js';
+
+/** Where a call is while it is under way. */
+export type Stage = 'waiting' | 'running';
+
+export interface CallRequest {
+  readonly tool: string;
+  /** As they came: checked here. */
+  readonly args: Readonly<Record<string, unknown>>;
+  /** The identity the call is made under. */
+  readonly grant: { readonly name: string };
+  /** What the client says of itself. */
+  readonly client: { readonly name: string; readonly version: string };
+  /** Aborting it kills the program. */
+  readonly signal: AbortSignal;
+  readonly onOutput?: OnOutput;
+  readonly onProgress?: (stage: Stage) => void;
+}
+
+/** What a call goes through. */
+export interface Rooms {
+  policy(): LoadedPolicy;
+  backend(): Backend;
+  readonly limits: Limits;
+  readonly slots: Slots;
+  readonly audit: Audit;
+}
+
+/** What is known of a call so far; all of it reaches the audit log, whatever becomes of the call. */
+interface Trace {
+  readonly runId: string;
+  readonly loaded: LoadedPolicy;
+  decision: AuditRecord['decision'];
+  /** What rules that are not enforced would have said. */
+  shadowed: readonly Denial[];
+  tier: Tier | null;
+  limits: readonly LimitState[];
+}
+
+/** Make one call. Never rejects. */
+export async function call(rooms: Rooms, request: CallRequest): Promise<Outcome> {
+  const trace: Trace = {
+    runId: randomUUID(),
+    loaded: rooms.policy(),
+    decision: UNDECIDED,
+    shadowed: [],
+    tier: null,
+    limits: [],
+  };
+  let ending: Ending;
+  try {
+    rooms.audit.ready();
+    ending = await straightDown(rooms, request, trace);
+  } catch (error) {
+    ending = ourFault(trace, error);
+  }
+  // 10. The audit line. What is not on record is not handed out.
+  try {
+    rooms.audit.write(auditRecord(request, trace, ending));
+  } catch (error) {
+    ending = ourFault(trace, error);
+  }
+  return { ...ending, runId: trace.runId, tier: trace.tier, limits: trace.limits };
+}
+
+async function straightDown(rooms: Rooms, request: CallRequest, trace: Trace): Promise<Ending> {
+  const { policy } = trace.loaded;
+  const { tool, args, grant, client, signal } = request;
+
+  // 1. Arguments. A tool that is hidden or does not exist has none to check: the policy answers those calls.
+  const checked = tool === TOOL && !isHidden(policy, tool) ? checkArguments(args) : null;
+  if (checked?.ok === false) return refused(trace, invalidArguments(checked.problems));
+
+  // 2. Decision. Nobody below reads the policy again.
+  const decision = decide(policy, { tool, args, grant, client, now: new Date() });
+  note(trace, decision);
+  if (decision.verdict === 'deny') return denied(decision.denial);
+  if (checked === null) return refused(trace, unknownTool(tool));
+  const excess = tooLarge(checked.value, decision.sandbox);
+  if (excess !== null) return refused(trace, excess);
+
+  // 4. Approval. There is nobody to ask, and a question that nobody answers is a no; so nothing is reserved for it.
+  if (decision.verdict === 'ask')
+    return denied(denial('approval_required', decision.rule, NOBODY_TO_ASK, decision.onDeny));
+
+  // 3. Admission: every limit or none, then a slot.
+  const reserved = await rooms.limits.reserve(decision.limits, { grant: grant.name }, new Date());
+  if (!reserved.ok) return refused(trace, reserved.denial);
+  const { reservation } = reserved;
+  trace.shadowed = [...trace.shadowed, ...reservation.shadowed];
+  let measured: Measured | null = null;
+  try {
+    request.onProgress?.('waiting');
+    const slot = await rooms.slots.acquire(grant.name, signal);
+    if (!slot.ok) return slot.why === 'full' ? unavailable(QUEUE_FULL, true) : cancelledWaiting();
+    try {
+      if (signal.aborted) return cancelledWaiting();
+      request.onProgress?.('running');
+      // 5 to 8. The backend runs the program, reads what it says as hostile input, and leaves nothing of it behind.
+      const backend = rooms.backend();
+      trace.tier = backend.guarantees.tier;
+      const { code, stdin, timeoutSeconds } = checked.value;
+      const job = { runId: trace.runId, code, stdin, limits: jobLimits(decision.sandbox, timeoutSeconds) };
+      const outcome = await backend.run(job, signal, request.onOutput);
+      if (ran(outcome)) measured = measure(outcome);
+      return { ...outcome, policy: null };
+    } finally {
+      slot.release();
+    }
+  } finally {
+    // 9. A program that ran is charged for what it cost; a call that never ran gets its reservation back.
+    await (measured === null ? reservation.refund() : reservation.settle(measured));
+    trace.limits = await reservation.left();
+  }
+}
+
+const UNDECIDED: AuditRecord['decision'] = { verdict: 'refused', rule: null, code: null };
+
+const NOBODY_TO_ASK = 'The policy wants a person to approve this call, and there is no way to ask one here';
+
+const QUEUE_FULL = 'too many calls are running and waiting already; nothing was run';
+
+function note(trace: Trace, decision: Decision): void {
+  const code = decision.verdict === 'ask' ? 'approval_required' : null;
+  trace.decision =
+    decision.verdict === 'deny'
+      ? { verdict: 'deny', rule: decision.denial.rule, code: decision.denial.code }
+      : { verdict: decision.verdict, rule: decision.rule, code };
+  if (decision.verdict !== 'deny') trace.shadowed = decision.shadowed ?? [];
+}
+
+function refused(trace: Trace, refusal: Refusal): Ending {
+  trace.decision = { verdict: 'deny', rule: refusal.rule === '' ? null : refusal.rule, code: refusal.code };
+  return denied(refusal);
+}
+
+function refusal(code: Refusal['code'], rule: string, message: string): Refusal {
+  return { code, rule, message, retryable: false, retryAfterMs: null };
+}
+
+function invalidArguments(problems: readonly string[]): Refusal {
+  return refusal(
+    'invalid_arguments',
+    '',
+    `${problems.join('; ')}. Nothing was run: correct the arguments and call again.`,
+  );
+}
+
+function unknownTool(tool: string): Refusal {
+  const name = JSON.stringify(tool.slice(0, 100));
+  return refusal('unknown_tool', '', `there is no tool ${name} here; the only one is ${TOOL}`);
+}
+
+function tooLarge({ code, stdin }: CodeArguments, { codeKb, stdinMb }: SandboxSettings): Refusal | null {
+  const codeBytes = Buffer.byteLength(code);
+  if (codeBytes > codeKb * 2 ** 10) {
+    const what = `code is ${codeBytes} bytes long, and at most ${codeKb * 2 ** 10} are taken (${codeKb} KB)`;
+    return refusal('code_too_large', '/sandbox/code_kb', `${what}: pass data in stdin, or do less in one call`);
+  }
+  const stdinBytes = Buffer.byteLength(stdin);
+  if (stdinBytes > stdinMb * 2 ** 20) {
+    const what = `stdin is ${stdinBytes} bytes long, and at most ${stdinMb * 2 ** 20} are taken (${stdinMb} MB)`;
+    return refusal('stdin_too_large', '/sandbox/stdin_mb', `${what}: pass less at a time`);
+  }
+  return null;
+}
+
+/** Whether a program ran: then it is charged, even if our side lost its outcome. */
+function ran({ status, usage }: JobOutcome): boolean {
+  return status !== 'unavailable' || usage.durationMs > 0;
+}
+
+function measure({ usage, stdout, stderr }: JobOutcome): Measured {
+  return {
+    cpuSeconds: usage.cpuMs / 1000,
+    wallSeconds: usage.durationMs / 1000,
+    outputBytes: stdout.totalBytes + stderr.totalBytes,
+  };
+}
+
+function auditRecord(request: CallRequest, trace: Trace, ending: Ending): AuditRecord {
+  const { code } = request.args;
+  return {
+    time: new Date().toISOString(),
+    runId: trace.runId,
+    grant: request.grant.name,
+    client: { name: request.client.name, version: request.client.version },
+    tool: request.tool,
+    decision: trace.decision,
+    shadowed: trace.shadowed.map(({ rule, code }) => ({ rule, code })),
+    policyHash: trace.loaded.hash,
+    codeSha256: typeof code === 'string' ? createHash('sha256').update(code).digest('hex') : null,
+    codeBytes: typeof code === 'string' ? Buffer.byteLength(code) : null,
+    status: ending.status,
+    exitCode: ending.exitCode,
+    signal: ending.signal,
+    usage: ending.usage,
+    tier: trace.tier,
+  };
+}
+
+/** Whoever runs the server is told in full what the caller is told in a sentence. */
+function ourFault({ runId }: Trace, error: unknown): Ending {
+  const known = error instanceof AuditError;
+  const [sentence, detail] =
+    error instanceof Error
+      ? [error.message, known ? error.message : (error.stack ?? error.message)]
+      : [String(error), ''];
+  process.stderr.write(`cordon: run ${runId}: ${detail}\n`);
+  return unavailable(known ? sentence : `a fault of the server: ${sentence}`, false);
+}

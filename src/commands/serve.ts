@@ -1,0 +1,88 @@
+/** `cordon serve`: MCP over stdin and stdout, until the client leaves. */
+import { parseArgs } from 'node:util';
+import { createServer } from '../mcp/server.js';
+import { serveStdio } from '../mcp/stdio.js';
+import { packageVersion } from '../package.js';
+import type { LimitRule, Policy } from '../policy/schema.js';
+import { start, StartRefused, type Started } from '../startup.js';
+
+export const help = `cordon serve: serve MCP over stdin and stdout; the default command
+
+Usage: cordon [serve] [--policy FILE] [--audit FILE|off]
+
+  --policy FILE     the policy (else $CORDON_POLICY, else ./policy.json, else the one that comes with cordon)
+  --audit FILE|off  where each call leaves a line (default: $XDG_STATE_HOME/cordon/audit.jsonl)
+
+stdout belongs to MCP; everything for people goes to stderr.
+Exit status: 0 when the client left, 1 when it could not start, 2 for a wrong policy or command line, 128+n for a signal.
+`;
+
+/** The identity of all calls over stdio: who starts the server is who calls. */
+const GRANT = { name: 'local' };
+
+/** At most this is taken from a client in one message, however much the policy would: V8's strings end there. */
+const MESSAGE_MAX_BYTES = 500_000_000;
+const MESSAGE_MIN_BYTES = 16_000_000;
+/** JSON writes a control character as six bytes, `\\u0001`. */
+const JSON_INFLATION = 6;
+
+export async function main(argv: readonly string[]): Promise<number> {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: { policy: { type: 'string' }, audit: { type: 'string' } },
+    strict: true,
+  });
+  let started: Started;
+  try {
+    started = await start(values);
+  } catch (error) {
+    if (!(error instanceof StartRefused)) throw error;
+    process.stderr.write(`cordon: not started: ${error.message}\n`);
+    return error.status;
+  }
+  const { rooms, backend, loaded } = started;
+  process.stderr.write(greeting(started));
+
+  const server = createServer(rooms, GRANT, packageVersion());
+  const { codeKb, stdinMb } = loaded.policy.sandbox;
+  const largest = JSON_INFLATION * (codeKb * 2 ** 10 + stdinMb * 2 ** 20);
+  const stop = await serveStdio(server, Math.min(MESSAGE_MAX_BYTES, Math.max(MESSAGE_MIN_BYTES, 2 * largest)));
+  // Every call under way was told to stop. Closing the backend makes sure of it; then each has its audit line.
+  await backend.close();
+  await server.idle();
+  process.stderr.write(`cordon: stopped: ${stop.reason}\n`);
+  return stop.status;
+}
+
+/** What a person wants to see at the start: what was found, and what holds. */
+function greeting({ rooms, backend, loaded, origin }: Started): string {
+  const { tier, interpreter } = backend.guarantees;
+  const lines = [
+    `version ${packageVersion()}, serving MCP on stdin and stdout`,
+    `policy: ${loaded.source} (${origin})`,
+    ...policyLines(loaded.policy).map((line) => `  ${line}`),
+    `sandbox: tier ${tier}, Python ${interpreter.version} (${interpreter.executable})`,
+    `audit log: ${rooms.audit.path ?? 'off'}`,
+  ];
+  if (process.stdin.isTTY) lines.push('this is a server for MCP clients, and stdin is a terminal: see cordon --help');
+  return lines.map((line) => `cordon: ${line}\n`).join('');
+}
+
+function policyLines(policy: Policy): string[] {
+  const tools = Object.keys(policy.tools);
+  const s = policy.sandbox;
+  return [
+    `default: ${policy.default}; tools with rules: ${tools.join(', ') || 'none'}; hidden: ${policy.hide.join(', ') || 'none'}`,
+    ...policy.all_tools.limits.map((limit) => `all tools: ${limitWords(limit)}`),
+    ...Object.entries(policy.tools).flatMap(([name, { limits }]) =>
+      limits.map((limit) => `${name}: ${limitWords(limit)}`),
+    ),
+    `each run: ${s.timeoutSeconds} s, CPU ${s.cpuSeconds} s, memory ${s.memoryMb} MB, disk ${s.diskMb} MB, output ${s.outputMb} MB, ${s.processes} processes; ${s.maxRunning} at a time, ${s.maxWaiting} waiting`,
+  ];
+}
+
+function limitWords({ counter, max, charge, window, scope, shadow }: LimitRule): string {
+  const what = charge === 'calls' ? `${max} calls` : `${max} of ${charge}`;
+  const whom = scope === 'grant' ? 'each grant' : 'everybody together';
+  return `at most ${what} a ${window} for ${whom} (${counter})${shadow ? ', not enforced' : ''}`;
+}

@@ -1,0 +1,166 @@
+/**
+ * An outcome as an MCP result: text and structured content, each complete by itself, because clients differ in which
+ * of the two they show the model. A whole result stays under 1 MB on the wire, where some clients cut (and then the
+ * JSON is broken): control characters take six bytes there, so what is measured is the serialized result.
+ */
+import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
+import { z } from 'zod';
+import type { Outcome } from '../outcome.js';
+import type { Captured } from '../sandbox.js';
+import { advice, happened, renderText } from './text.js';
+
+/** Under 1 MB (10^6), with room for the JSON-RPC envelope. */
+const RESULT_MAX_BYTES = 1_000_000 - 1_000;
+
+/** A result over the cap keeps this share of each text, until it fits. */
+const SHRINK_FACTOR = 0.7;
+
+const status = z.enum([
+  'ok',
+  'error',
+  'timeout',
+  'memory',
+  'output',
+  'killed',
+  'cancelled',
+  'denied',
+  'unavailable',
+] as const satisfies Outcome['status'][]);
+
+const count = z.int().nonnegative();
+
+const structuredOutcome = z.strictObject({
+  status,
+  reason: z.string().describe('What happened, and what to do about it.'),
+  stdout: z.string(),
+  stderr: z.string(),
+  stdoutOmittedBytes: count.describe('Bytes left out in the middle of stdout.'),
+  stderrOmittedBytes: count.describe('Bytes left out in the middle of stderr.'),
+  result: z.string().nullable().describe("repr of the last line's value, as the program tells it."),
+  exitCode: z.int().nullable(),
+  signal: z.string().nullable(),
+  error: z
+    .strictObject({ type: z.string(), message: z.string(), line: z.int().nullable() })
+    .nullable()
+    .describe('The uncaught exception, as the program tells it.'),
+  durationMs: z.number().nullable(),
+  cpuMs: z.number().nullable(),
+  peakMemoryBytes: z.number().nullable(),
+  limits: z
+    .array(
+      z.strictObject({
+        counter: z.string(),
+        scope: z.string(),
+        window: z.string(),
+        max: z.number(),
+        left: z.number(),
+        resetsInMs: z.number(),
+      }),
+    )
+    .describe("What is left of each of the policy's limits."),
+  tier: z.enum(['strict', 'confined', 'none']).nullable().describe('How strongly the program was confined.'),
+  runId: z.string(),
+  policy: z
+    .strictObject({
+      code: z.string(),
+      rule: z.string().describe('JSON pointer into the policy.'),
+      message: z.string(),
+      retryable: z.boolean(),
+      retryAfterMs: z.number().nullable(),
+    })
+    .nullable()
+    .describe('Why the call was denied.'),
+});
+
+/** The shape of the structured content, as JSON Schema. */
+export function outcomeJsonSchema(): Record<string, unknown> {
+  return z.toJSONSchema(structuredOutcome);
+}
+
+/** The result of a call, for the wire. */
+export function toResult(outcome: Outcome): CallToolResult {
+  let shown = outcome;
+  let result = assemble(shown);
+  let keptCharacters = longest(shown);
+  while (wireBytes(result) > RESULT_MAX_BYTES && keptCharacters > 0) {
+    keptCharacters = Math.floor(keptCharacters * SHRINK_FACTOR);
+    shown = shrink(outcome, keptCharacters);
+    result = assemble(shown);
+  }
+  return result;
+}
+
+function assemble(outcome: Outcome): CallToolResult {
+  return {
+    content: [{ type: 'text', text: renderText(outcome) }],
+    structuredContent: structured(outcome),
+    isError: outcome.status !== 'ok',
+  };
+}
+
+function structured(outcome: Outcome): z.infer<typeof structuredOutcome> {
+  const { usage, stdout, stderr, policy } = outcome;
+  const todo = advice(outcome);
+  return {
+    status: outcome.status,
+    reason: todo === null ? happened(outcome) : `${happened(outcome)}. ${todo}`,
+    stdout: stdout.text,
+    stderr: stderr.text,
+    stdoutOmittedBytes: stdout.omittedBytes,
+    stderrOmittedBytes: stderr.omittedBytes,
+    result: outcome.result,
+    exitCode: outcome.exitCode,
+    signal: outcome.signal,
+    error: outcome.error,
+    durationMs: usage?.durationMs ?? null,
+    cpuMs: usage?.cpuMs ?? null,
+    peakMemoryBytes: usage?.peakMemoryBytes ?? null,
+    limits: [...outcome.limits],
+    tier: outcome.tier,
+    runId: outcome.runId,
+    policy,
+  };
+}
+
+function wireBytes(result: CallToolResult): number {
+  return Buffer.byteLength(JSON.stringify(result));
+}
+
+function longest({ stdout, stderr, result, error }: Outcome): number {
+  return Math.max(stdout.text.length, stderr.text.length, result?.length ?? 0, error?.message.length ?? 0);
+}
+
+function shrink(outcome: Outcome, kept: number): Outcome {
+  const { result, error } = outcome;
+  return {
+    ...outcome,
+    stdout: shrinkStream(outcome.stdout, kept),
+    stderr: shrinkStream(outcome.stderr, kept),
+    result: result === null ? null : cut(result, kept),
+    error: error === null ? null : { ...error, type: cut(error.type, kept), message: cut(error.message, kept) },
+  };
+}
+
+function shrinkStream(stream: Captured, kept: number): Captured {
+  if (stream.text.length <= kept) return stream;
+  const [head, tail] = ends(stream.text, kept);
+  const omittedBytes = Math.max(stream.omittedBytes, stream.totalBytes - bytesOf(head) - bytesOf(tail));
+  return { ...stream, text: `${head}\n[... ${omittedBytes} bytes left out ...]\n${tail}`, omittedBytes };
+}
+
+/** As the program wrote it: what became U+FFFD was one byte (a NUL, a byte that is no UTF-8). */
+function bytesOf(text: string): number {
+  return Buffer.byteLength(text) - 2 * (text.length - text.replaceAll('\uFFFD', '').length);
+}
+
+function cut(text: string, kept: number): string {
+  return text.length <= kept ? text : ends(text, kept).join(' [... left out ...] ');
+}
+
+/** Beginning and end of a text, half of `kept` each, without tearing a surrogate pair apart. */
+function ends(text: string, kept: number): [string, string] {
+  const half = Math.floor(kept / 2);
+  const head = text.slice(0, half).replace(/[\uD800-\uDBFF]$/, '');
+  const tail = text.slice(text.length - half).replace(/^[\uDC00-\uDFFF]/, '');
+  return [head, tail];
+}

@@ -1,0 +1,132 @@
+/**
+ * The MCP adapter: `tools/list` and `tools/call` on one side, `call` on the other.
+ *
+ * The SDK's `registerTool` is not used: it answers unknown tools and bad arguments itself, and here those are calls
+ * like any other, which the policy answers and the audit log hears of.
+ */
+import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+import {
+  ListToolsRequestSchema,
+  type CallToolResult,
+  type ProgressToken,
+  type ServerNotification,
+} from '@modelcontextprotocol/sdk/types.js';
+import { z } from 'zod';
+import { TOOL } from '../arguments.js';
+import { call, type Rooms, type Stage } from '../call.js';
+import { isHidden } from '../policy/decide.js';
+import type { OnOutput } from '../sandbox.js';
+import { toResult } from './result.js';
+import { describeTool } from './tool.js';
+
+const INSTRUCTIONS =
+  'code_execute runs a Python program in a sandbox made for that one call: no network, nothing kept between calls. ' +
+  "The policy of this server's owner decides about every call; a denial says why, and when to try again.";
+
+/** How often a client that asked for progress hears of it; clients put off their own timeouts by it. */
+const PROGRESS_INTERVAL_MS = 1_000;
+
+/** The arguments as they came: the SDK's schema would drop a key named `__proto__` without a word. */
+const asTheyCame = z.custom<Readonly<Record<string, unknown>>>(
+  (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+  'expected an object',
+);
+const ToolCallSchema = z.object({
+  method: z.literal('tools/call'),
+  params: z.looseObject({ name: z.string(), arguments: asTheyCame.optional() }),
+});
+
+export interface Server {
+  readonly mcp: McpServer;
+  /** Resolves when no call is under way any more. Never rejects. */
+  idle(): Promise<void>;
+}
+
+/** A server for one client. `grant` is the identity that all its calls are made under. */
+export function createServer(rooms: Rooms, grant: { readonly name: string }, version: string): Server {
+  const mcp = new McpServer(
+    { name: 'cordon', title: 'Cordon', version },
+    { capabilities: { tools: {} }, instructions: INSTRUCTIONS },
+  );
+  const { server } = mcp;
+  const underWay = new Set<Promise<CallToolResult>>();
+
+  // Some clients start a server just to look at it: nothing is made ready before one says that it means to stay.
+  server.oninitialized = () => {
+    rooms.backend().warm();
+  };
+
+  server.setRequestHandler(ListToolsRequestSchema, () => {
+    const { policy } = rooms.policy();
+    return { tools: isHidden(policy, TOOL) ? [] : [describeTool(policy.sandbox, rooms.backend().guarantees)] };
+  });
+
+  server.setRequestHandler(ToolCallSchema, async ({ params }, extra) => {
+    const progress = reportProgress(extra._meta?.progressToken, (notification) => extra.sendNotification(notification));
+    const running = call(rooms, {
+      tool: params.name,
+      args: params.arguments ?? {},
+      grant,
+      client: server.getClientVersion() ?? { name: 'unknown', version: 'unknown' },
+      signal: extra.signal,
+      onProgress: progress.stage,
+      onOutput: progress.output,
+    }).then(toResult);
+    underWay.add(running);
+    try {
+      return await running;
+    } finally {
+      underWay.delete(running);
+      progress.end();
+    }
+  });
+
+  return {
+    mcp,
+    async idle() {
+      await Promise.allSettled(underWay);
+    },
+  };
+}
+
+interface Progress {
+  readonly stage: (stage: Stage) => void;
+  readonly output: OnOutput;
+  end(): void;
+}
+
+/** Tell a client that asked for it, once a second, how a call stands. A client that is gone is not our concern here. */
+function reportProgress(
+  token: ProgressToken | undefined,
+  send: (notification: ServerNotification) => Promise<void>,
+): Progress {
+  if (token === undefined) return { stage: () => undefined, output: () => undefined, end: () => undefined };
+  const begin = performance.now();
+  let words = 'started';
+  let outputBytes = 0;
+  const report = (): void => {
+    const progress = Math.round(performance.now() - begin) / 1000;
+    const message = outputBytes === 0 ? words : `${words}, ${outputBytes} bytes of output`;
+    send({ method: 'notifications/progress', params: { progressToken: token, progress, message } }).catch(
+      () => undefined,
+    );
+  };
+  const timer = setInterval(report, PROGRESS_INTERVAL_MS);
+  return {
+    stage: (stage) => {
+      words = STAGE_WORDS[stage];
+      report();
+    },
+    output: (_stream, bytes) => {
+      outputBytes += bytes.byteLength;
+    },
+    end: () => {
+      clearInterval(timer);
+    },
+  };
+}
+
+const STAGE_WORDS: Readonly<Record<Stage, string>> = {
+  waiting: 'waiting for a free slot',
+  running: 'running',
+};

@@ -1,0 +1,76 @@
+/** What a model is told of `code_execute`: the truth of this machine and this policy, so that it need not find out. */
+import type { Tool } from '@modelcontextprotocol/sdk/types.js';
+import { argumentsJsonSchema, TOOL } from '../arguments.js';
+import type { SandboxSettings } from '../policy/schema.js';
+import type { Guarantees, Tier } from '../sandbox.js';
+import { outcomeJsonSchema } from './result.js';
+
+const PACKAGES_NAMED_MAX = 40;
+
+/** What programs are most often written with; named first when there are too many to name them all. */
+const WELL_KNOWN = new Set(
+  (
+    'numpy pandas scipy matplotlib scikit-learn sympy statsmodels polars pyarrow networkx seaborn pillow openpyxl ' +
+    'lxml beautifulsoup4 requests pyyaml python-dateutil pytz tabulate jinja2 pydantic duckdb xarray numba torch'
+  ).split(' '),
+);
+
+/** Installers: they import, and there is nothing to install from. */
+const INSTALLERS = new Set(['pip', 'setuptools', 'wheel']);
+
+/** The tool as `tools/list` shows it. */
+export function describeTool(settings: SandboxSettings, guarantees: Guarantees): Tool {
+  return {
+    name: TOOL,
+    title: 'Run Python',
+    description: description(settings, guarantees),
+    inputSchema: { ...argumentsJsonSchema(), type: 'object' },
+    outputSchema: { ...outcomeJsonSchema(), type: 'object' },
+    annotations: annotations(guarantees.tier),
+  };
+}
+
+function description(settings: SandboxSettings, { interpreter, tier }: Guarantees): string {
+  const s = settings;
+  return `Run a Python ${interpreter.version} program and get back what it printed, how it ended, and the value of its last line if that is an expression.
+
+- Each call is a new interpreter in a sandbox of its own. Nothing is kept between calls: no variables, no files, no imports. Put all that a program needs into one call; pass data in "code" or "stdin".
+- ${packages(interpreter.packages, s.preload)}
+- ${network(tier)}
+- The working directory is temporary and empty at the start (up to ${s.diskMb} MB). ${files(tier)}
+- Limits: ${s.timeoutSeconds} s of time ("timeout_seconds" can lower it), ${s.cpuSeconds} s of CPU, ${s.memoryMb} MB of memory, ${s.processes} processes, ${s.outputMb} MB of output, of which ${s.outputKeptKb} KB each of stdout and stderr come back (beginning and end). "code" up to ${s.codeKb} KB, "stdin" up to ${s.stdinMb} MB.
+- The owner's policy decides about each call before it runs. A denial says why, and when to try again.`;
+}
+
+function packages(names: readonly string[], preload: readonly string[]): string {
+  const usable = names.filter((name) => !INSTALLERS.has(name.toLowerCase()));
+  if (usable.length === 0) return 'The standard library is there, and no other packages. Nothing can be installed.';
+  const first = (name: string) => preload.includes(name) || WELL_KNOWN.has(name.toLowerCase());
+  const named = [...usable.filter(first), ...usable.filter((name) => !first(name))].slice(0, PACKAGES_NAMED_MAX);
+  const more = usable.length > named.length ? ` and ${usable.length - named.length} more` : '';
+  return `Installed besides the standard library: ${named.join(', ')}${more}. Nothing can be installed.`;
+}
+
+function network(tier: Tier): string {
+  return tier === 'none'
+    ? 'The network is not shut off.'
+    : 'No network: no connections, no downloads, no name lookups.';
+}
+
+function files(tier: Tier): string {
+  return tier === 'none'
+    ? "Other files of this machine are not shut off: leave them alone unless the user's task is about them."
+    : 'No other files of this machine are there but the interpreter and its libraries.';
+}
+
+/** Clients take a tool that says nothing for destructive and open to the world. */
+function annotations(tier: Tier): Tool['annotations'] {
+  const sealed = tier !== 'none';
+  return {
+    title: 'Run Python',
+    readOnlyHint: sealed,
+    destructiveHint: !sealed,
+    idempotentHint: sealed,
+    openWorldHint: !sealed,
+  };
+}

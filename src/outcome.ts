@@ -1,0 +1,61 @@
+/** What became of a call: one shape for success, failure and denial. */
+import type { LimitState } from './admission/limits.js';
+import type { Denial, DenialCode } from './policy/denial.js';
+import type { Captured, JobOutcome, Status, Tier, Usage } from './sandbox.js';
+
+/**
+ * Refusals that no rule had to speak about:
+ * - `invalid_arguments`: an argument that does not exist, is missing or of the wrong type
+ * - `code_too_large`, `stdin_too_large`: over what the policy's `sandbox` section takes
+ * - `unknown_tool`: the policy would allow it, but there is no such tool
+ */
+type RefusalCode = DenialCode | 'invalid_arguments' | 'code_too_large' | 'stdin_too_large' | 'unknown_tool';
+
+/** Why a call was denied. `rule` is empty where it is not the policy that said so. */
+export interface Refusal extends Omit<Denial, 'code'> {
+  readonly code: RefusalCode;
+}
+
+export interface Outcome extends Omit<JobOutcome, 'status' | 'usage'> {
+  readonly runId: string;
+  readonly status: Status;
+  /** Null where no program ran. */
+  readonly usage: Usage | null;
+  /** What confined it; null where no sandbox was reached. */
+  readonly tier: Tier | null;
+  /** What is left of each limit that the call falls under. */
+  readonly limits: readonly LimitState[];
+  /** Why it was refused, for the status `denied`; null otherwise. */
+  readonly policy: Refusal | null;
+}
+
+/** An outcome before the call knows what it has in common with all others. */
+export type Ending = Omit<Outcome, 'runId' | 'tier' | 'limits'>;
+
+const silence: Captured = { text: '', totalBytes: 0, omittedBytes: 0 };
+
+const nothingRan = {
+  stdout: silence,
+  stderr: silence,
+  result: null,
+  error: null,
+  exitCode: null,
+  signal: null,
+  usage: null,
+} as const;
+
+/** The call was refused before anything was spawned. */
+export function denied(refusal: Refusal): Ending {
+  return { ...nothingRan, status: 'denied', reason: refusal.message, retryable: refusal.retryable, policy: refusal };
+}
+
+/** Our fault, never the program's. */
+export function unavailable(reason: string, retryable: boolean): Ending {
+  return { ...nothingRan, status: 'unavailable', reason, retryable, policy: null };
+}
+
+/** The caller gave up before its program was started. */
+export function cancelledWaiting(): Ending {
+  const reason = 'the call was cancelled while it waited; nothing was run';
+  return { ...nothingRan, status: 'cancelled', reason, retryable: false, policy: null };
+}

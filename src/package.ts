@@ -1,0 +1,20 @@
+/**
+ * What lies beside the compiled code in the installed package. The one place that knows where its root is.
+ */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+/** This file runs as `dist/src/package.js`: the root is two directories up. */
+const root = new URL('../../', import.meta.url);
+
+/** Path of the policy that is used when the owner names none. */
+export const shippedPolicyPath: string = fileURLToPath(new URL('policy.json', root));
+
+/** This package's version, `0.1.0`. */
+export function packageVersion(): string {
+  const manifest: unknown = JSON.parse(readFileSync(new URL('package.json', root), 'utf8'));
+  if (typeof manifest === 'object' && manifest !== null && 'version' in manifest) {
+    if (typeof manifest.version === 'string') return manifest.version;
+  }
+  throw new Error(`${fileURLToPath(new URL('package.json', root))} has no "version": the installation is damaged`);
+}

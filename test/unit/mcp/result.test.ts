@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { AjvJsonSchemaValidator } from '@modelcontextprotocol/sdk/validation/ajv';
+import { outcomeJsonSchema, toResult } from '../../../src/mcp/result.js';
+import type { Outcome } from '../../../src/outcome.js';
+import { captured, deniedWith, outcomeWith } from './outcomes.js';
+
+const WIRE_MAX_BYTES = 1_000_000;
+
+const outcomes: Record<string, Outcome> = {
+  ok: outcomeWith({ stdout: captured('hello\n'), result: '42' }),
+  error: outcomeWith({ status: 'error', error: { type: 'ValueError', message: 'x', line: null }, exitCode: 1 }),
+  killed: outcomeWith({ status: 'killed', exitCode: null, signal: 'SIGSEGV' }),
+  denied: deniedWith(),
+  'denied for good': deniedWith({ retryAfterMs: null, retryable: false, code: 'invalid_arguments', rule: '' }),
+  unavailable: outcomeWith({ status: 'unavailable', usage: null, tier: null, limits: [], exitCode: null }),
+};
+
+// A client that checks throws where the two differ, and the caller sees nothing of the outcome.
+for (const [name, outcome] of Object.entries(outcomes)) {
+  test(`the structured content is what the output schema says: ${name}`, () => {
+    const { structuredContent } = toResult(outcome);
+    const checked = new AjvJsonSchemaValidator().getValidator(outcomeJsonSchema())(structuredContent);
+    assert.equal(checked.errorMessage, undefined);
+  });
+}
+
+test('only ok is no error', () => {
+  for (const [name, outcome] of Object.entries(outcomes)) assert.equal(toResult(outcome).isError, name !== 'ok');
+});
+
+test('the structured content says what to do, for clients that show nothing else', () => {
+  const { structuredContent } = toResult(
+    outcomeWith({ status: 'timeout', reason: 'stopped at the time limit of 30 s' }),
+  );
+  assert.match(String(structuredContent?.reason), /30 s\. Do less in one call/);
+});
+
+const nasty: Record<string, string> = {
+  'control characters, six bytes each in JSON': '\u0001',
+  'quotes and backslashes': '"\\',
+  'characters of four bytes': '\u{1f600}',
+  'plain letters': 'x',
+};
+for (const [name, unit] of Object.entries(nasty)) {
+  test(`a result stays under 1 MB on the wire: ${name}`, () => {
+    const text = unit.repeat(300_000);
+    const result = toResult(
+      outcomeWith({
+        status: 'error',
+        stdout: captured(text, 7),
+        stderr: captured(text),
+        result: text,
+        error: { type: text, message: text, line: 1 },
+      }),
+    );
+    const bytes = Buffer.byteLength(JSON.stringify({ jsonrpc: '2.0', id: 123456789, result }));
+    assert.ok(bytes < WIRE_MAX_BYTES, `${bytes}`);
+    assert.ok(bytes > WIRE_MAX_BYTES / 3, `shrunk more than needed: ${bytes}`);
+    assert.doesNotMatch(String(result.structuredContent?.stdout), /\p{Surrogate}/u);
+  });
+}
+
+test('what had to be left out for the wire keeps head and tail, and counts every byte', () => {
+  const text = `first line\n${'\u0001'.repeat(400_000)}\nlast line`;
+  const { structuredContent, content } = toResult(outcomeWith({ stdout: captured(text) }));
+  const stdout = String(structuredContent?.stdout);
+  const omitted = Number(structuredContent?.stdoutOmittedBytes);
+  const marker = `\n[... ${omitted} bytes left out ...]\n`;
+  assert.ok(stdout.startsWith('first line\n') && stdout.endsWith('\nlast line'));
+  assert.equal(stdout.split(marker).length, 2);
+  assert.equal(omitted + Buffer.byteLength(stdout) - Buffer.byteLength(marker), Buffer.byteLength(text));
+  const [block] = content;
+  assert.ok(
+    block?.type === 'text' && block.text.includes(`stdout: ${omitted} of ${Buffer.byteLength(text)} bytes left out`),
+  );
+});
+
+test('a result that fits is left alone', () => {
+  const text = 'x'.repeat(128 * 1024);
+  assert.equal(toResult(outcomeWith({ stdout: captured(text) })).structuredContent?.stdout, text);
+});
