@@ -4,11 +4,14 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** This file runs as `dist/src/package.js`: the root is two directories up. */
+/** This file runs as `dist/src/package.js`, and bundled in `dist/bin/`: the root is two directories up from either. */
 const root = new URL('../../', import.meta.url);
 
 /** Path of the policy that is used when the owner names none. */
 export const shippedPolicyPath: string = fileURLToPath(new URL('policy.json', root));
+
+/** The far side: the Python files that run in and around a sandbox. */
+export const sandboxDirectory: string = fileURLToPath(new URL('sandbox/', root));
 
 /** This package's version, `0.1.0`. */
 export function packageVersion(): string {

@@ -121,6 +121,8 @@ export interface Backend {
    * Aborting `signal` kills the job, whose outcome is then `cancelled` with what was captured until then.
    */
   run(job: Job, signal: AbortSignal, onOutput?: OnOutput): Promise<JobOutcome>;
+  /** Memory that is resident for the backend's own standing processes at this moment, bytes; for people to look at. */
+  footprintBytes(): Promise<number>;
   /** Kill all that runs, remove all that was made. Idempotent. */
   close(): Promise<void>;
 }

@@ -8,6 +8,7 @@
 import type { Backend, Guarantees, Job, JobOutcome, OnOutput } from '../sandbox.js';
 import { openSandbox, type ReadySandbox } from './connection.js';
 import { runJob, unavailable } from './job.js';
+import { residentBytes } from './footprint.js';
 import { startZygote, type Zygote } from './zygote.js';
 
 export interface LinuxOptions {
@@ -96,6 +97,10 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
         running.delete(outcome);
         setImmediate(refill);
       }
+    },
+    async footprintBytes() {
+      const started = await zygote?.catch(() => null);
+      return started ? residentBytes(started.pid) : 0;
     },
     async close() {
       closed = true;

@@ -2,12 +2,9 @@
  * What this machine and this interpreter give: sandbox/probe.py, which tries each mechanism, asked from Node.
  */
 
-import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { sandboxDirectory } from '../package.js';
 import type { Interpreter, LayerReport, Tier } from '../sandbox.js';
-
-/** The far side's files, next to `dist` in the package. */
-export const SANDBOX_DIRECTORY = fileURLToPath(new URL('../../../sandbox', import.meta.url));
 
 const PROBE_TIMEOUT_MS = 20_000;
 
@@ -53,7 +50,7 @@ export async function probe(python: string): Promise<Probe> {
   const { execa } = await import('execa');
   // The environment stays: a shim (pyenv, asdf) finds the real interpreter by it. -I keeps PYTHON* variables out.
   const ran = await execa(python, ['-I', '-S', '-B', 'probe.py'], {
-    cwd: SANDBOX_DIRECTORY,
+    cwd: sandboxDirectory,
     reject: false,
     stdin: 'ignore',
     timeout: PROBE_TIMEOUT_MS,

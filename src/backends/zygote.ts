@@ -8,7 +8,7 @@ import { availableParallelism } from 'node:os';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { z } from 'zod';
-import { SANDBOX_DIRECTORY } from './probe.js';
+import { sandboxDirectory } from '../package.js';
 import { createWorkspace } from './workspace.js';
 
 /** What the zygote is started with; a change of any means another zygote. */
@@ -64,7 +64,7 @@ async function launch(options: ZygoteOptions): Promise<{ zygote: Zygote } | { hu
   const { execa } = await import('execa');
   const workspace = await createWorkspace();
   const child = execa(options.executable, ['-I', '-S', '-B', 'zygote.py'], {
-    cwd: SANDBOX_DIRECTORY,
+    cwd: sandboxDirectory,
     // The zygote's environment is what /proc/PID/environ shows of every process forked from it: nothing of ours.
     env: { LANG: 'C.UTF-8', PATH: '/usr/bin:/bin', ...threadVariables() },
     extendEnv: false,

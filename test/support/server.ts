@@ -10,8 +10,8 @@ import { fileURLToPath } from 'node:url';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 
-/** The command itself, as built. */
-export const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
+/** The command itself, as it ships. */
+export const MAIN = fileURLToPath(new URL('../../bin/main.js', import.meta.url));
 
 /** The design's example: ten calls a minute, and no other tool. */
 export const EXAMPLE_POLICY = {

@@ -67,6 +67,7 @@ function bench(options: BenchOptions = {}): Bench {
       jobs.push(job);
       return run(job, signal, onOutput);
     },
+    footprintBytes: () => Promise.resolve(0),
     close: () => Promise.resolve(),
   };
   const rooms: Rooms = {

@@ -1,0 +1,17 @@
+// dist/bin: the command, in a few files instead of some hundreds. Loading the MCP SDK and zod file by file is most of what a
+// start costs; a client that starts the server waits for it.
+import { build } from 'esbuild';
+
+await build({
+  entryPoints: ['dist/src/main.js'],
+  outdir: 'dist/bin',
+  bundle: true,
+  splitting: true, // what is imported later stays a file of its own
+  platform: 'node',
+  format: 'esm',
+  target: 'node20.19',
+  external: ['libsql'], // has a native part
+  minifyWhitespace: true,
+  // Bundled CommonJS packages call require for Node's own modules, which an ES module has not.
+  banner: { js: "import{createRequire}from'node:module';const require=createRequire(import.meta.url);" },
+});
