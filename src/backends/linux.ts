@@ -5,11 +5,18 @@
  * the next run starts another. A ready sandbox is replaced after a job was answered, not while one waits for its answer.
  */
 
+import { totalmem } from 'node:os';
 import type { Backend, Guarantees, Job, JobOutcome, OnOutput } from '../sandbox.js';
 import { openSandbox, type ReadySandbox } from './connection.js';
 import { runJob, unavailable } from './job.js';
+import { createPool } from './pool.js';
 import { residentBytes } from './footprint.js';
 import { startZygote, type Zygote } from './zygote.js';
+
+/** Ready sandboxes are given back after so long without a call. */
+const IDLE_MS = 10 * 60_000;
+/** None are kept while less than this share of the machine's memory is available. */
+const SCARCE_SHARE = 0.05;
 
 export interface LinuxOptions {
   readonly guarantees: Guarantees;
@@ -22,7 +29,6 @@ export interface LinuxOptions {
 /** See Backend; the settings are those of `selectBackend`. */
 export function createLinuxBackend(options: LinuxOptions): Backend {
   let zygote: Promise<Zygote> | null = null;
-  let ready: Promise<ReadySandbox>[] = [];
   let jobsStarted = 0;
   let closed = false;
   const running = new Set<Promise<unknown>>();
@@ -39,7 +45,7 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
     const forget = () => {
       if (zygote === starting) {
         zygote = null;
-        ready = [];
+        pool.drain();
       }
     };
     starting.then((started) => {
@@ -51,28 +57,24 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
     return starting;
   };
 
-  const make = async (): Promise<ReadySandbox> => openSandbox(await theZygote());
-
-  const refill = () => {
-    while (!closed && ready.length < options.warm) {
-      const one = make();
-      ready.push(one);
-      const drop = () => {
-        ready = ready.filter((other) => other !== one);
-      };
-      one.then((sandbox) => {
-        sandbox.onGone(drop);
-      }, drop);
-    }
-  };
-
-  const take = (): Promise<ReadySandbox> => ready.shift() ?? make();
+  const pool = createPool({
+    size: options.warm,
+    make: async () => openSandbox(await theZygote()),
+    discard: (sandbox) => {
+      sandbox.destroy();
+    },
+    onGone: (sandbox, callback) => {
+      sandbox.onGone(callback);
+    },
+    idleMs: IDLE_MS,
+    roomy: () => process.availableMemory() > totalmem() * SCARCE_SHARE,
+  });
 
   const run = async (job: Job, signal: AbortSignal, onOutput?: OnOutput): Promise<JobOutcome> => {
     if (closed) return unavailable('the server is shutting down', true);
     let sandbox: ReadySandbox;
     try {
-      sandbox = await take();
+      sandbox = await pool.take();
     } catch (error) {
       return unavailable(`no sandbox could be made: ${error instanceof Error ? error.message : String(error)}`, true);
     }
@@ -86,7 +88,7 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
       return jobsStarted;
     },
     warm() {
-      theZygote().then(refill, () => undefined);
+      if (!closed) theZygote().then(pool.refill, () => undefined);
     },
     async run(job, signal, onOutput) {
       const outcome = run(job, signal, onOutput);
@@ -95,7 +97,7 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
         return await outcome;
       } finally {
         running.delete(outcome);
-        setImmediate(refill);
+        if (!closed) setImmediate(pool.refill);
       }
     },
     async footprintBytes() {
@@ -104,6 +106,7 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
     },
     async close() {
       closed = true;
+      pool.drain();
       // With the zygote every sandbox ends; the jobs in them settle when their connections do.
       await zygote?.then(
         (started) => started.close(),
