@@ -13,5 +13,5 @@ await build({
   external: ['libsql'], // has a native part
   minifyWhitespace: true,
   // Bundled CommonJS packages call require for Node's own modules, which an ES module has not.
-  banner: { js: "import{createRequire}from'node:module';const require=createRequire(import.meta.url);" },
+  banner: { js: "import{createRequire as requireOfBundle}from'node:module';const require=requireOfBundle(import.meta.url);" },
 });

@@ -78,7 +78,7 @@ async function toolServer(kind: 'empty' | 'naive'): Promise<Client> {
 
 const policy = (sandbox: object) => ({
   ...OPEN_POLICY,
-  sandbox: { python, max_running: 8, max_waiting: 128, ...sandbox },
+  sandbox: { python, max_waiting: 128, ...sandbox },
 });
 
 function serverPid(session: Session): number {
