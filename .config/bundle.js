@@ -10,7 +10,8 @@ await build({
   platform: 'node',
   format: 'esm',
   target: 'node20.19',
-  external: ['libsql'], // has a native part
+  // libsql has a native part; the others are loaded later, as CommonJS, whose names a bundle would hide behind `default`.
+  external: ['libsql', 'rate-limiter-flexible', '@redis/client', 'pidusage', 'yaml'],
   minifyWhitespace: true,
   // Bundled CommonJS packages call require for Node's own modules, which an ES module has not.
   banner: { js: "import{createRequire as requireOfBundle}from'node:module';const require=requireOfBundle(import.meta.url);" },
