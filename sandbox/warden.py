@@ -61,6 +61,9 @@ _WORD_BYTES = 256 << 10
 #: take between two looks is how far it can get over its limit.
 _TICK_SECONDS = 0.02
 _CLOSE_TICK_SECONDS = 0.004
+#: How long a little output may wait for more before it is sent: most programs end first, and Node is woken once, for all of it.
+_LINGER_SECONDS = 0.003
+_LINGER_BYTES = 16 << 10
 #: How long Node may take to read the end of a job.
 _FLUSH_SECONDS = 30.0
 
@@ -104,8 +107,10 @@ def main(connection: socket.socket, pid: int, outer_uid: int, settings: Settings
         except _Unmade as error:
             _send_all(connection, b"F", json.dumps({"layer": error.layer, "message": str(error)}).encode())
             os._exit(1)
+        run = _Run(connection, child)
+        run.rehearse()
         _send_all(connection, b"R", json.dumps({"pid": pid}).encode())
-        _serve(connection, child)
+        _serve(connection, run)
         os._exit(0)
     except (frames.Broken, BrokenPipeError, ConnectionResetError):
         os._exit(0)  # Node let go of this sandbox: with process 1, all of it goes
@@ -187,7 +192,7 @@ def _fork_program(proc: int, outer_uid: int, settings: Settings) -> _Child:
     return _Child(pid, stdin[1], stdout[0], stderr[0], job[1], word[0])
 
 
-def _serve(connection: socket.socket, child: _Child) -> None:
+def _serve(connection: socket.socket, run: _Run) -> None:
     """Wait for the one job, run it, report."""
     code = stdin = b""
     while True:
@@ -202,9 +207,7 @@ def _serve(connection: socket.socket, child: _Child) -> None:
             raise frames.Broken("cancelled before there was a job")
         else:
             raise frames.Broken(f"a frame of type {kind!r}, expected C, I, J or X")
-    limits: Limits = json.loads(payload)
-    run = _Run(connection, child, limits, stdin)
-    run.hand_over(frames.encode(b"J", payload) + frames.encode(b"C", code))
+    run.begin(json.loads(payload), frames.encode(b"J", payload) + frames.encode(b"C", code), stdin)
     run.watch()
     run.finish()
 
@@ -212,53 +215,65 @@ def _serve(connection: socket.socket, child: _Child) -> None:
 class _Run:
     """One job on its way: the state of the poll loop."""
 
-    def __init__(self, connection: socket.socket, child: _Child, limits: Limits, stdin: bytes) -> None:
+    def __init__(self, connection: socket.socket, child: _Child) -> None:
         self.connection = connection
         self.child = child
-        self.limits = limits
         #: What goes to the program: descriptor -> what is left to write.
-        self.feeds = {child.stdin: memoryview(stdin)}
+        self.feeds: dict[int, memoryview] = {}
         #: The program's streams that have not ended: descriptor -> type of frame.
         self.streams = {child.stdout: b"O", child.stderr: b"E"}
-        self.output_left = int(limits["output_mb"] * _MB)
         self.word = b""
         #: What Node has not taken yet.
         self.backlog: list[memoryview] = []
         self.backlog_bytes = 0
+        #: When to send what waits (monotonic clock), and whether Node has to take some of it first.
+        self.send_at = float("inf")
+        self.blocked = False
         self.cause = "exit"
         self.wait_status = 0
         self.meter = usage.Meter(child.pid)
         self.incoming = b""
         #: True once everything in the sandbox has been killed.
         self.dead = False
-        for fd in (child.stdin, child.stdout, child.stderr, child.job, child.word, connection.fileno()):
+        self.ended = os.pidfd_open(child.pid)
+        self.poll = select.poll()
+        self.poll.register(self.ended, select.POLLIN)
+        self.poll.register(child.word, select.POLLIN)
+        for fd in (child.stdin, child.stdout, child.stderr, child.job, child.word):
             os.set_blocking(fd, False)
 
-    def hand_over(self, job: bytes) -> None:
-        """Give the program its job: from here on it is the caller's code that runs."""
-        self.feeds[self.child.job] = memoryview(job)
-        self.started = time.monotonic()
+    def rehearse(self) -> None:
+        """Go, ahead of the job, where the job will go: after a fork the first write to a page copies it, and takes its time."""
         self.meter.start()
+        report = self._report(json.loads(b'{"cpu_seconds": 1}'), resource.getrusage(resource.RUSAGE_CHILDREN), 0)
+        frames.encode(b"D", report)
+        self.poll.poll(0)
+        time.monotonic()
+
+    def begin(self, limits: Limits, job: bytes, stdin: bytes) -> None:
+        """Give the program its job: from here on it is the caller's code that runs."""
+        self.limits = limits
+        self.output_left = int(limits["output_mb"] * _MB)
+        os.set_blocking(self.connection.fileno(), False)
+        self.meter.start()
+        self.started = time.monotonic()
+        for fd, data in ((self.child.job, job), (self.child.stdin, stdin)):
+            self.feeds[fd] = memoryview(data)
+            self._feed(fd)
 
     def watch(self) -> None:
         """Run until the program's first process has ended, or a limit is reached."""
         gc.disable()
-        child = self.child
-        ended = os.pidfd_open(child.pid)
-        poll = select.poll()
+        poll = self.poll
         connection = self.connection.fileno()
-        poll.register(ended, select.POLLIN)
-        poll.register(child.word, select.POLLIN)
         deadline = self.started + self.limits["timeout_seconds"]
         next_tick = self.started + _TICK_SECONDS
         interested: dict[int, int] = {}
-        for fd in list(self.feeds):
-            self._feed(fd)
         while True:
             wanted = dict.fromkeys(self.feeds, select.POLLOUT)
             if self.backlog_bytes < _BACKLOG_BYTES:
                 wanted.update(dict.fromkeys(self.streams, select.POLLIN))
-            wanted[connection] = select.POLLIN | (select.POLLOUT if self.backlog else 0)
+            wanted[connection] = select.POLLIN | (select.POLLOUT if self.blocked else 0)
             if wanted != interested:
                 for fd in interested.keys() - wanted.keys():
                     poll.unregister(fd)
@@ -276,9 +291,11 @@ class _Run:
                     self.cause = over
                     return
                 next_tick = time.monotonic() + (_CLOSE_TICK_SECONDS if self.meter.near else _TICK_SECONDS)
-            pause = max(0.0, min(deadline, next_tick) - now)
+            if now >= self.send_at:
+                self._flush()
+            pause = max(0.0, min(deadline, next_tick, self.send_at) - now)
             for fd, events in poll.poll(pause * 1000 + 0.5):
-                if fd == ended:
+                if fd == self.ended:
                     return
                 if fd == connection:
                     if events & (select.POLLIN | select.POLLHUP | select.POLLERR) and self._cancelled():
@@ -286,7 +303,7 @@ class _Run:
                         return
                     if events & select.POLLOUT:
                         self._flush()
-                elif fd == child.word:
+                elif fd == self.child.word:
                     if not self._take_word():
                         poll.unregister(fd)
                 elif fd in self.feeds:
@@ -311,31 +328,31 @@ class _Run:
         if self.word:
             self._queue(b"P", self.word)
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self._queue(b"D", self._report(self.limits, used, int((stopped - self.started) * 1e6)))
+        self.connection.setblocking(True)
+        self.connection.settimeout(_FLUSH_SECONDS)
+        self.connection.sendall(b"".join(self.backlog))  # in one go, so that Node wakes once
+
+    def _report(self, limits: Limits, used: resource.struct_rusage, duration_us: int) -> bytes:
+        """The payload of frame D."""
         cpu_us = self.meter.cpu_us(used)
         exit_code, signal_number = None, None
         if os.WIFSIGNALED(self.wait_status):
             signal_number = os.WTERMSIG(self.wait_status)
         else:
             exit_code = os.WEXITSTATUS(self.wait_status)
-        if self.cause == "exit" and signal_number in (signal.SIGXCPU, signal.SIGKILL) and cpu_us >= self.limits["cpu_seconds"] * 1e6:
-            self.cause = "cpu"  # the kernel was quicker than the tick
-        self._queue(
-            b"D",
-            json.dumps(
-                {
-                    "cause": self.cause,
-                    "exit_code": exit_code,
-                    "signal": signal_number,
-                    "duration_us": int((stopped - self.started) * 1e6),
-                    "cpu_us": cpu_us,
-                    "peak_memory_bytes": self.meter.peak_bytes(used),
-                }
-            ).encode(),
-        )
-        self.connection.setblocking(True)
-        self.connection.settimeout(_FLUSH_SECONDS)
-        for part in self.backlog:
-            self.connection.sendall(part)
+        cause = self.cause
+        if cause == "exit" and signal_number in (signal.SIGXCPU, signal.SIGKILL) and cpu_us >= limits["cpu_seconds"] * 1e6:
+            cause = "cpu"  # the kernel was quicker than the tick
+        report = {
+            "cause": cause,
+            "exit_code": exit_code,
+            "signal": signal_number,
+            "duration_us": duration_us,
+            "cpu_us": cpu_us,
+            "peak_memory_bytes": self.meter.peak_bytes(used),
+        }
+        return json.dumps(report).encode()
 
     def _feed(self, fd: int) -> None:
         """Write what the pipe takes; close it when all is written or nobody reads any more."""
@@ -366,8 +383,11 @@ class _Run:
         within = piece[: self.output_left]
         self.output_left -= len(within)
         if within:
+            if not self.backlog:
+                self.send_at = time.monotonic() + _LINGER_SECONDS
             self._queue(self.streams[fd], within)
-            self._flush()
+            if self.backlog_bytes > _LINGER_BYTES:
+                self._flush()
         return len(within) == len(piece)
 
     def _take_word(self) -> bool:
@@ -403,6 +423,8 @@ class _Run:
 
     def _flush(self) -> None:
         """Send what Node takes now."""
+        self.send_at = float("inf")
+        self.blocked = False
         try:
             while self.backlog:
                 sent = self.connection.send(self.backlog[0])
@@ -412,7 +434,7 @@ class _Run:
                 else:
                     self.backlog[0] = self.backlog[0][sent:]
         except BlockingIOError:
-            pass
+            self.blocked = True
 
     def _kill_all(self) -> None:
         """Kill and reap everything in this process namespace but us."""
