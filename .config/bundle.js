@@ -14,5 +14,7 @@ await build({
   external: ['libsql', 'rate-limiter-flexible', '@redis/client', 'pidusage', 'yaml'],
   minifyWhitespace: true,
   // Bundled CommonJS packages call require for Node's own modules, which an ES module has not.
-  banner: { js: "import{createRequire as requireOfBundle}from'node:module';const require=requireOfBundle(import.meta.url);" },
+  banner: {
+    js: "import{createRequire as requireOfBundle}from'node:module';const require=requireOfBundle(import.meta.url);",
+  },
 });

@@ -38,9 +38,12 @@ module.exports = {
     home('execa', 'execa', '^src/backends/'),
     home('pidusage', 'pidusage', '^src/backends/'),
     home('tmp-promise', 'tmp-promise', '^src/backends/'),
+    home('libsql', '(libsql|@libsql)', '^src/state/'),
+    home('redis', '@redis', '^src/state/'),
     home('rate-limiter-flexible', 'rate-limiter-flexible', '^src/admission/'),
     home('re2js', 're2js', '^src/policy/'),
     home('lezer', '@lezer', '^src/policy/'),
+    home('yaml', 'yaml', '^src/policy/dialects/'),
   ],
   options: {
     doNotFollow: { path: 'node_modules' },

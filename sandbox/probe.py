@@ -171,8 +171,11 @@ def _packages() -> list[str]:
     if os.path.isfile(configuration):
         with open(configuration, encoding="utf-8") as file:
             shared = any(line.replace(" ", "").lower().startswith("include-system-site-packages=true") for line in file)
-        prefixes = prefixes if shared else prefixes[:1]
-    where.update(site.getsitepackages(prefixes))
+        # Not asked of site: Debian's looks at sys.prefix, which -S leaves at the base.
+        version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+        where.update(os.path.join(prefixes[0], lib, version, "site-packages") for lib in ("lib", "lib64"))
+        prefixes = prefixes[1:] if shared else []
+    where.update(site.getsitepackages(prefixes) if prefixes else [])
     names: set[str] = set()
     for directory in where:
         try:

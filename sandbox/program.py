@@ -41,6 +41,10 @@ _CODE_PATH = f"{tree.CODE}/main.py"
 _NICENESS = 5
 
 
+# Kept under names of our own: the caller's code can empty the modules they come from.
+_exit, _write, _dumps, _sys_names = os._exit, os.write, json.dumps, sys.__dict__
+
+
 class LayerFailed(Exception):
     """A layer could not be put on. ``layer`` names it."""
 
@@ -88,6 +92,7 @@ def prepare() -> None:
     After a fork the first write to a page copies it. The rehearsal goes where a job will go, so that it finds the pages copied.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     _open_streams()
     _reseed()
     gc.enable()
@@ -117,8 +122,11 @@ def main() -> None:
         open_files=job["open_files"],
         file_size_mb=job["file_size_mb"],
     )
-    module = _main_module(code)
-    _end(module, *_run(module, code, reserve))
+    try:
+        module = _main_module(code)
+        _end(module, *_run(module, code, reserve))
+    finally:
+        _exit(1)
 
 
 def set_scene(environment: dict[str, str]) -> None:
@@ -128,6 +136,7 @@ def set_scene(environment: dict[str, str]) -> None:
     """
     os.environ.clear()
     os.environ.update(environment)
+    sys.dont_write_bytecode = True
     sys.argv = [_CODE_PATH]
     sys.path.insert(0, tree.WORK)
     for name in [name for name in sys.modules if name in _OURS or name.startswith("confine")]:
@@ -152,7 +161,7 @@ def _open_streams() -> None:
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
 
 
-_OURS = frozenset(("zygote", "warden", "program", "frames"))
+_OURS = frozenset(("zygote", "warden", "program", "frames", "sockets", "usage"))
 
 
 def _main_module(code: bytes) -> types.ModuleType:
@@ -182,8 +191,11 @@ def _run(module: types.ModuleType, code: bytes, reserve: list[bytes]) -> tuple[i
         return _exit_status(leave.code), word
     except BaseException as error:
         reserve.clear()
-        _show(error)
-        word["error"] = _describe(error)
+        try:
+            _show(error)
+            word["error"] = _describe(error)
+        except BaseException:
+            pass  # the caller's code broke what tells of it; the status still does
         return 1, word
 
 
@@ -193,9 +205,10 @@ def _compile(code: bytes) -> tuple[types.CodeType, types.CodeType | None]:
         parsed = ast.parse(code, _CODE_PATH)
         last = None
         if parsed.body and isinstance(parsed.body[-1], ast.Expr):
-            last = compile(ast.Expression(parsed.body[-1].value), _CODE_PATH, "eval")
+            last = compile(ast.Expression(parsed.body[-1].value), _CODE_PATH, "eval", dont_inherit=True)
             del parsed.body[-1]
-        return compile(parsed, _CODE_PATH, "exec"), last
+        # dont_inherit: this file's own `from __future__` is not the caller's
+        return compile(parsed, _CODE_PATH, "exec", dont_inherit=True), last
     except Exception as error:
         raise error.with_traceback(None)  # the frames of the parser are of no use to the caller
 
@@ -253,23 +266,27 @@ def _describe(error: BaseException) -> dict[str, object]:
 
 
 def _end(module: types.ModuleType, status: int, word: dict[str, object]) -> None:
-    """End as an interpreter does (Py_FinalizeEx): threads, atexit functions, destructors, streams; then the word."""
+    """End as an interpreter does (Py_FinalizeEx): threads, atexit functions, destructors, streams; then the word.
+
+    The caller's code may have emptied any module: whatever fails here, nothing gets past the last line.
+    """
     try:
-        threading._shutdown()  # pyright: ignore
-        atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
-        module.__dict__.clear()
-        gc.collect()
-    except SystemExit as leave:
-        status = _exit_status(leave.code)
-    except BaseException as error:
-        _show(error)
-    for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
-        except BaseException:
-            status = status or 120  # what Python exits with when it can't flush its streams
-    try:
-        os.write(WORD_FD, json.dumps(word).encode())
-    except BaseException:
-        pass
-    os._exit(status)
+            threading._shutdown()  # pyright: ignore
+            atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
+            module.__dict__.clear()
+            gc.collect()
+        except SystemExit as leave:
+            status = _exit_status(leave.code)
+        except BaseException as error:
+            _show(error)
+        for name in ("stdout", "stderr"):
+            try:
+                stream = _sys_names.get(name)
+                if stream is not None:
+                    stream.flush()
+            except BaseException:
+                status = status or 120  # what Python exits with when it can't flush its streams
+        _write(WORD_FD, _dumps(word).encode())
+    finally:
+        _exit(status)

@@ -5,7 +5,7 @@ Theory of operation
 Everything in the warden's process namespace, except the warden, belongs to the program. Memory is looked at in two steps: the resident sets
 are cheap to read and can only be too high (pages shared with the zygote, and between the program's own processes, count in each), so
 only when their sum is over the cap are the exact shares asked for (Pss in /proc/PID/smaps_rollup, which makes the kernel walk page tables).
-What lies in the sandbox's file system is memory too and is added.
+What lies in the sandbox's file system and in the buffers of its sockets is memory too and is added.
 
 CPU time is that of the reaped (getrusage) or, if higher, the sum over what was seen alive: a process whose parent ignores SIGCHLD is never
 reaped by anyone and its time would vanish with it.
@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import time
 
+import sockets
 from confine import tree
 
 TYPE_CHECKING = False
@@ -66,15 +67,14 @@ class Meter:
         self._seen_ticks = ticks
         if self._live_us() >= cpu_seconds * 1e6:
             return "cpu"
-        files = _file_system_bytes()
-        self._near = (resident + files) * 2 > memory_bytes
-        if resident + files > memory_bytes:
-            used = sum(map(_exact, processes)) + files
-            self._peak_bytes = max(self._peak_bytes, used)
-            if used > memory_bytes:
-                return "memory"
-        else:
-            self._peak_bytes = max(self._peak_bytes, resident + files)
+        outside = _file_system_bytes() + sockets.buffered_bytes()
+        used = resident + outside
+        self._near = used * 2 > memory_bytes
+        if used > memory_bytes:
+            used = sum(map(_exact, processes)) + outside
+        self._peak_bytes = max(self._peak_bytes, used)
+        if used > memory_bytes:
+            return "memory"
         return None
 
     def _live_us(self) -> int:

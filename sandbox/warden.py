@@ -30,6 +30,7 @@ import traceback
 
 import frames
 import program
+import sockets
 import usage
 from confine import kernel, seccomp, syscalls, tree
 from confine.kernel import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS
@@ -140,6 +141,7 @@ def _make(outer_uid: int, settings: Settings) -> _Child:
         _bring_up_loopback()
         layer = "mount tree"
         proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        sockets.shrink_tcp(proc)
         tree.complete(settings.disk_bytes, settings.disk_inodes, outer_uid, settings.private_proc, settings.covered)
     except OSError as error:
         raise _Unmade(layer, str(error)) from error

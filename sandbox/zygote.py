@@ -54,7 +54,8 @@ if TYPE_CHECKING:
 _FROM_NODE = 8
 _TO_NODE = 9
 _FAILED_STATUS = 3
-_BACKLOG = 128
+#: More than calls that can run at once (sandbox.max_running).
+_BACKLOG = 4096
 
 
 def main() -> NoReturn:

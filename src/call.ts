@@ -7,17 +7,18 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { Limits, LimitState, Measured } from './admission/limits.js';
 import type { Slots } from './admission/slots.js';
+import type { Approval, Approvals, Form } from './approval/approvals.js';
 import { checkArguments, TOOL, type CodeArguments } from './arguments.js';
 import { AuditError, type Audit, type AuditRecord } from './audit.js';
 import { cancelledWaiting, denied, unavailable, type Ending, type Outcome, type Refusal } from './outcome.js';
 import { decide, isHidden, type Decision } from './policy/decide.js';
-import { denial, type Denial } from './policy/denial.js';
+import { denial, type Denial, type DenialCode } from './policy/denial.js';
 import type { LoadedPolicy } from './policy/load.js';
 import { jobLimits, type SandboxSettings } from './policy/schema.js';
 import type { Backend, JobOutcome, OnOutput, Tier } from './sandbox.js';
 
 /** Where a call is while it is under way. */
-export type Stage = 'waiting' | 'running';
+export type Stage = 'asking' | 'waiting' | 'running';
 
 export interface CallRequest {
   readonly tool: string;
@@ -27,18 +28,25 @@ export interface CallRequest {
   readonly grant: { readonly name: string };
   /** What the client says of itself. */
   readonly client: { readonly name: string; readonly version: string };
+  /** One connection of that client: as long as it lasts, an approval "for the session" holds. */
+  readonly session: string;
   /** Aborting it kills the program. */
   readonly signal: AbortSignal;
+  /** How the caller's user can be asked; null where that is not possible. */
+  readonly form: Form | null;
   readonly onOutput?: OnOutput;
-  readonly onProgress?: (stage: Stage) => void;
+  /** @param howTo while `asking`: how a person can answer */
+  readonly onProgress?: (stage: Stage, howTo?: string) => void;
 }
 
 /** What a call goes through. */
 export interface Rooms {
-  policy(): LoadedPolicy;
+  /** The policy that holds now. */
+  policy(): Promise<LoadedPolicy>;
   backend(): Backend;
   readonly limits: Limits;
   readonly slots: Slots;
+  readonly approvals: Approvals;
   readonly audit: Audit;
 }
 
@@ -47,6 +55,7 @@ interface Trace {
   readonly runId: string;
   readonly loaded: LoadedPolicy;
   decision: AuditRecord['decision'];
+  approval: AuditRecord['approval'];
   /** What rules that are not enforced would have said. */
   shadowed: readonly Denial[];
   tier: Tier | null;
@@ -57,22 +66,23 @@ interface Trace {
 export async function call(rooms: Rooms, request: CallRequest): Promise<Outcome> {
   const trace: Trace = {
     runId: randomUUID(),
-    loaded: rooms.policy(),
+    loaded: await rooms.policy(),
     decision: UNDECIDED,
+    approval: null,
     shadowed: [],
     tier: null,
     limits: [],
   };
   let ending: Ending;
   try {
-    rooms.audit.ready();
+    await rooms.audit.ready();
     ending = await straightDown(rooms, request, trace);
   } catch (error) {
     ending = ourFault(trace, error);
   }
   // 10. The audit line. What is not on record is not handed out.
   try {
-    rooms.audit.write(auditRecord(request, trace, ending));
+    await rooms.audit.write(auditRecord(request, trace, ending));
   } catch (error) {
     ending = ourFault(trace, error);
   }
@@ -95,17 +105,22 @@ async function straightDown(rooms: Rooms, request: CallRequest, trace: Trace): P
   const excess = tooLarge(checked.value, decision.sandbox);
   if (excess !== null) return refused(trace, excess);
 
-  // 4. Approval. There is nobody to ask, and a question that nobody answers is a no; so nothing is reserved for it.
-  if (decision.verdict === 'ask')
-    return denied(denial('approval_required', decision.rule, NOBODY_TO_ASK, decision.onDeny));
+  const { code, stdin, timeoutSeconds } = checked.value;
+  const limits = jobLimits(decision.sandbox, timeoutSeconds);
 
-  // 3. Admission: every limit or none, then a slot.
-  const reserved = await rooms.limits.reserve(decision.limits, { grant: grant.name }, new Date());
+  // 3. Admission: every limit, or none. Before a person is asked, so that nobody says yes to what a limit then denies.
+  const atMost = { ...limits, wallSeconds: limits.timeoutSeconds, outputBytes: limits.outputMb * 2 ** 20 };
+  const reserved = await rooms.limits.reserve(decision.limits, { grant: grant.name }, new Date(), atMost);
   if (!reserved.ok) return refused(trace, reserved.denial);
   const { reservation } = reserved;
   trace.shadowed = [...trace.shadowed, ...reservation.shadowed];
   let measured: Measured | null = null;
   try {
+    // 4. Approval. The call holds no slot while it waits for a person: others run meanwhile.
+    if (decision.verdict === 'ask') {
+      const ending = await askPerson(rooms, request, trace, decision, checked.value);
+      if (ending !== null) return ending;
+    }
     request.onProgress?.('waiting');
     const slot = await rooms.slots.acquire(grant.name, signal);
     if (!slot.ok) return slot.why === 'full' ? unavailable(QUEUE_FULL, true) : cancelledWaiting();
@@ -115,8 +130,7 @@ async function straightDown(rooms: Rooms, request: CallRequest, trace: Trace): P
       // 5 to 8. The backend runs the program, reads what it says as hostile input, and leaves nothing of it behind.
       const backend = rooms.backend();
       trace.tier = backend.guarantees.tier;
-      const { code, stdin, timeoutSeconds } = checked.value;
-      const job = { runId: trace.runId, code, stdin, limits: jobLimits(decision.sandbox, timeoutSeconds) };
+      const job = { runId: trace.runId, code, stdin, limits };
       const outcome = await backend.run(job, signal, request.onOutput);
       if (ran(outcome)) measured = measure(outcome);
       return { ...outcome, policy: null };
@@ -132,9 +146,73 @@ async function straightDown(rooms: Rooms, request: CallRequest, trace: Trace): P
 
 const UNDECIDED: AuditRecord['decision'] = { verdict: 'refused', rule: null, code: null };
 
-const NOBODY_TO_ASK = 'The policy wants a person to approve this call, and there is no way to ask one here';
-
 const QUEUE_FULL = 'too many calls are running and waiting already; nothing was run';
+
+/** Ask a person. @returns what the call ends with, or null where it may go on */
+async function askPerson(
+  rooms: Rooms,
+  request: CallRequest,
+  trace: Trace,
+  decision: Extract<Decision, { verdict: 'ask' }>,
+  { code, stdin, timeoutSeconds }: CodeArguments,
+): Promise<Ending | null> {
+  const { rule, message, remember, onDeny } = decision;
+  const approval = await rooms.approvals.ask({
+    question: {
+      call: { tool: request.tool, code, stdin, timeoutSeconds: timeoutSeconds ?? null },
+      grant: request.grant.name,
+      client: request.client.name,
+      session: request.session,
+      policyHash: trace.loaded.hash,
+      rule,
+      message,
+      timeoutSeconds: decision.timeoutSeconds,
+      remember,
+    },
+    form: request.form,
+    signal: request.signal,
+    onWaiting: (howTo) => request.onProgress?.('asking', howTo),
+  });
+  trace.approval = onRecord(approval);
+  const no = (denialCode: DenialCode, what: string, howTo = ''): Ending => {
+    const said = denial(denialCode, rule, what, onDeny);
+    return refused(trace, { ...said, message: `${said.message}${howTo}` });
+  };
+  switch (approval.kind) {
+    case 'allowed':
+      trace.decision = { verdict: 'allow', rule, code: null };
+      // The person was asked under a policy that no longer holds: it may deny by now what they were asked.
+      if ((await rooms.policy()).hash === trace.loaded.hash) return null;
+      return no('approval_required', 'The policy was edited while this call waited for a person, so the yes is void');
+    case 'denied': {
+      const reason = approval.reason === null ? '' : ` (${approval.reason})`;
+      return no('approval_denied', `The policy wants a person to approve this call, and the answer was no${reason}`);
+    }
+    case 'timeout': {
+      const what = `The policy wants a person to approve this call, and nobody answered in ${decision.timeoutSeconds} s`;
+      const howTo = approval.howTo === null ? '' : ` To approve request ${approval.id}: ${approval.howTo}`;
+      return no('approval_timeout', what, howTo);
+    }
+    case 'cancelled':
+      return cancelledWaiting();
+    case 'nobody':
+      return no(
+        'approval_required',
+        `The policy wants a person to approve this call, and nobody can be asked: ${approval.why}`,
+      );
+    case 'unavailable':
+      return no(
+        'approval_unavailable',
+        `The policy wants a person to approve this call, and asking failed: ${approval.why}`,
+      );
+  }
+}
+
+function onRecord(approval: Approval): AuditRecord['approval'] {
+  if (approval.kind === 'nobody' || approval.kind === 'unavailable') return null;
+  const answered = approval.kind === 'allowed' || approval.kind === 'denied';
+  return { id: approval.id, via: answered ? approval.via : null, by: answered ? approval.by : null };
+}
 
 function note(trace: Trace, decision: Decision): void {
   const code = decision.verdict === 'ask' ? 'approval_required' : null;
@@ -196,13 +274,16 @@ function measure({ usage, stdout, stderr }: JobOutcome): Measured {
 
 function auditRecord(request: CallRequest, trace: Trace, ending: Ending): AuditRecord {
   const { code } = request.args;
+  const outputBytes = ending.stdout.totalBytes + ending.stderr.totalBytes;
   return {
+    kind: 'call',
     time: new Date().toISOString(),
     runId: trace.runId,
     grant: request.grant.name,
     client: { name: request.client.name, version: request.client.version },
     tool: request.tool,
     decision: trace.decision,
+    approval: trace.approval,
     shadowed: trace.shadowed.map(({ rule, code }) => ({ rule, code })),
     policyHash: trace.loaded.hash,
     codeSha256: typeof code === 'string' ? createHash('sha256').update(code).digest('hex') : null,
@@ -210,7 +291,7 @@ function auditRecord(request: CallRequest, trace: Trace, ending: Ending): AuditR
     status: ending.status,
     exitCode: ending.exitCode,
     signal: ending.signal,
-    usage: ending.usage,
+    usage: ending.usage === null ? null : { ...ending.usage, outputBytes },
     tier: trace.tier,
   };
 }

@@ -10,6 +10,9 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   serve: () => import('./commands/serve.js'),
   run: () => import('./commands/run.js'),
   doctor: () => import('./commands/doctor.js'),
+  policy: () => import('./commands/policy.js'),
+  approve: () => import('./commands/approve.js'),
+  audit: () => import('./commands/audit.js'),
 };
 
 const HELP = `cordon: a Python interpreter for AI agents, in a sandbox, on its owner's terms
@@ -17,6 +20,9 @@ const HELP = `cordon: a Python interpreter for AI agents, in a sandbox, on its o
 Usage: cordon [serve] [--policy FILE] [--audit FILE|off]   serve MCP over stdin and stdout (the default)
        cordon run FILE|-|-c CODE [options]                 run one program the way a tool call would
        cordon doctor [--policy FILE]                       what confines programs on this machine, and what is missing
+       cordon policy check|explain|test|convert|schema|simulate   what a policy says, before it is used
+       cordon approve list|show|allow|deny                 calls that wait for a person's yes
+       cordon audit tail|stats|verify                      what was called, and that the record is whole
        cordon COMMAND --help
        cordon --version
 

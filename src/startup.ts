@@ -1,16 +1,26 @@
 /** What has to be there before the first call: policy, audit log, counters, slots and a way to confine. All or nothing. */
+import { join } from 'node:path';
 import { createLimits } from './admission/limits.js';
 import { createSlots } from './admission/slots.js';
-import { createMemoryStore } from './admission/store.js';
+import { createRedisStore } from './admission/redis.js';
+import { createDatabaseStore } from './admission/sqlite.js';
+import { createMemoryStore, type CounterStore } from './admission/store.js';
+import { createApprovals } from './approval/approvals.js';
 import { AuditError, openAudit } from './audit.js';
-import { BackendUnavailable, selectBackend } from './backends/select.js';
+import { createReplaceable } from './backends/replaceable.js';
+import { BackendUnavailable, selectBackend, type BackendSettings } from './backends/select.js';
 import type { Rooms } from './call.js';
 import { shippedPolicyPath } from './package.js';
 import { loadPolicy, locatePolicy, PolicyError, type LoadedPolicy, type PolicyOrigin } from './policy/load.js';
+import type { SandboxSettings } from './policy/schema.js';
+import { watchPolicy } from './policy/watch.js';
 import type { Backend } from './sandbox.js';
+import { chooseState, StateChoiceError, stateDirectory, type StateChoice } from './state/choice.js';
+import { MEMORY, openDatabase, type Database } from './state/database.js';
+import { openRedis } from './state/redis.js';
 
-/** A policy with errors; everything else that stops the start is 1. */
-const POLICY_STATUS = 2;
+/** A policy with errors, or a wrong word on the command line; everything else that stops the start is 1. */
+const WRONG_STATUS = 2;
 
 /** What the owner said on the command line. */
 export interface StartOptions {
@@ -18,6 +28,8 @@ export interface StartOptions {
   readonly policy?: string | undefined;
   /** `--audit` */
   readonly audit?: string | undefined;
+  /** `--state` */
+  readonly state?: string | undefined;
   /** Sandboxes to keep ready; the policy's number when left out. */
   readonly warm?: number;
 }
@@ -28,6 +40,10 @@ export interface Started {
   readonly loaded: LoadedPolicy;
   /** Why it is this policy, in words. */
   readonly origin: string;
+  /** Where counters and approvals are kept, in words. */
+  readonly state: string;
+  /** End what runs and let go of everything. Only where no call is under way any more. */
+  close(): Promise<void>;
 }
 
 /** The start was refused, for a reason that the owner can do something about: a message, not a stack. */
@@ -56,7 +72,7 @@ export async function readPolicy(flag: string | undefined): Promise<{ loaded: Lo
     const { path, origin } = locatePolicy(where);
     return { loaded: await loadPolicy(path), origin: ORIGIN_WORDS[origin] };
   } catch (error) {
-    if (error instanceof PolicyError) throw new StartRefused(error.message, POLICY_STATUS, { cause: error });
+    if (error instanceof PolicyError) throw new StartRefused(error.message, WRONG_STATUS, { cause: error });
     throw error;
   }
 }
@@ -64,29 +80,89 @@ export async function readPolicy(flag: string | undefined): Promise<{ loaded: Lo
 /** Open everything. @throws StartRefused */
 export async function start(options: StartOptions): Promise<Started> {
   const { loaded, origin } = await readPolicy(options.policy);
-  const { sandbox } = loaded.policy;
   try {
-    const audit = openAudit(options.audit, process.env);
-    const backend = await selectBackend({
-      minimum: sandbox.isolation,
-      python: sandbox.python,
-      preload: sandbox.preload,
-      warm: options.warm ?? sandbox.warm,
-      diskMb: sandbox.diskMb,
-      diskInodes: sandbox.diskInodes,
+    const choice = chooseState(options.state, process.env);
+    const audit = await openAudit(options.audit, process.env);
+    let settings = backendSettings(loaded.policy.sandbox, options.warm);
+    const backend = createReplaceable(await selectBackend(settings));
+    const slots = createSlots(loaded.policy.sandbox);
+
+    const database = openDatabase(databasePath(choice));
+    const counters = openCounters(choice, database);
+    const shown = choice.kind === 'redis' ? choice.shown : choice.kind === 'file' ? choice.path : 'memory';
+    const onStore = (failure: Error | null): void => {
+      const what =
+        failure === null ? `the state ${shown} is in use again` : `${failure.message} Limited calls are denied.`;
+      process.stderr.write(`cordon: ${what}\n`);
+    };
+
+    let held = loaded;
+    const policy = watchPolicy(loaded, {
+      async adopt(next) {
+        const wanted = backendSettings(next.policy.sandbox, options.warm);
+        if (JSON.stringify(wanted) !== JSON.stringify(settings)) backend.replace(await selectBackend(wanted));
+        settings = wanted;
+        slots.resize(next.policy.sandbox);
+        held = next;
+        process.stderr.write(`cordon: the policy ${next.source} was edited, and holds from now on (${next.hash})\n`);
+      },
+      onRefused(error) {
+        const source = held.source;
+        process.stderr.write(`cordon: an edit of the policy is refused, the one before it stays: ${error.message}\n`);
+        void audit.note({ kind: 'policy_refused', source, policyHash: held.hash, problems: problemsOf(error) });
+      },
     });
     const rooms: Rooms = {
-      policy: () => loaded,
+      policy: () => policy.current(),
       backend: () => backend,
-      limits: createLimits(createMemoryStore()),
-      slots: createSlots({ maxRunning: sandbox.maxRunning, maxWaiting: sandbox.maxWaiting }),
+      limits: createLimits(counters.store, Date.now, { onStore }),
+      slots,
+      approvals: createApprovals(database),
       audit,
     };
-    return { rooms, backend, loaded, origin };
+    async function close(): Promise<void> {
+      await backend.close();
+      await Promise.all([database.close(), counters.close(), audit.close()]);
+    }
+    return { rooms, backend, loaded, origin, state: shown, close };
   } catch (error) {
     if (error instanceof AuditError || error instanceof BackendUnavailable) {
       throw new StartRefused(error.message, 1, { cause: error });
     }
+    if (error instanceof StateChoiceError) throw new StartRefused(error.message, WRONG_STATUS, { cause: error });
     throw error;
   }
+}
+
+function backendSettings(sandbox: SandboxSettings, warm: number | undefined): BackendSettings {
+  const { isolation, python, preload, diskMb, diskInodes } = sandbox;
+  return { minimum: isolation, python, preload, warm: warm ?? sandbox.warm, diskMb, diskInodes };
+}
+
+function openCounters(choice: StateChoice, database: Database): { store: CounterStore; close(): Promise<void> } {
+  switch (choice.kind) {
+    case 'file':
+      return { store: createDatabaseStore(database), close: () => Promise.resolve() };
+    case 'memory':
+      return { store: createMemoryStore(), close: () => Promise.resolve() };
+    case 'redis': {
+      const redis = openRedis(choice.url, choice.shown);
+      return { store: createRedisStore(redis), close: () => redis.close() };
+    }
+  }
+}
+
+/** Questions for people wait in a file of this machine, also where the counters live in Redis. */
+function databasePath(choice: StateChoice): string {
+  if (choice.kind === 'memory') return MEMORY;
+  return choice.kind === 'file' ? choice.path : join(stateDirectory(process.env), 'state.db');
+}
+
+/** What is wrong with an edit, a sentence each. */
+function problemsOf(error: Error): string[] {
+  if (!(error instanceof PolicyError)) return [error.message];
+  return error.problems.map(({ pointer, line, expected, got }) => {
+    const where = `${pointer === '' ? 'the whole file' : pointer}${line === null ? '' : ` (line ${line})`}`;
+    return `${where}: expected ${expected}, got ${got}`;
+  });
 }

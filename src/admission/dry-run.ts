@@ -1,5 +1,6 @@
 /** Counting on paper: limits are reserved and settled as ever, and nothing of it is written down. */
-import { createTurns, type Counters, type CounterStore } from './store.js';
+import { createTurns } from '../state/turns.js';
+import type { CounterStore } from './store.js';
 
 /**
  * A store that begins with what another one holds and keeps every change to itself. It never forgets a key, because the
@@ -10,26 +11,25 @@ export function dryRun(base: CounterStore | null): CounterStore {
   const inTurn = createTurns();
   const sums = new Map<string, number>();
 
-  async function sumOf(key: string): Promise<number> {
-    const known = sums.get(key);
-    if (known !== undefined) return known;
-    const [sum] = base === null ? [0] : await base.exclusively((counters) => counters.read([key]));
-    if (sum === undefined) throw new Error(`the counter store gave no number for ${key}`);
-    sums.set(key, sum);
-    return sum;
+  async function sumsOf(nowMs: number, keys: readonly string[]): Promise<number[]> {
+    const unknown = [...new Set(keys.filter((key) => !sums.has(key)))];
+    if (unknown.length > 0) {
+      const found = (await base?.transact(nowMs, unknown, (read) => ({ result: read, changes: {} }))) ?? [];
+      for (const [index, key] of unknown.entries()) sums.set(key, found[index] ?? 0);
+    }
+    return keys.map((key) => sums.get(key) ?? 0);
   }
 
-  const counters: Counters = {
-    async read(keys) {
-      const found: number[] = [];
-      for (const key of keys) found.push(await sumOf(key));
-      return found;
-    },
-    async add(key, points) {
-      const sum = Math.max(0, (await sumOf(key)) + points);
-      sums.set(key, sum);
-      return sum;
-    },
+  return {
+    lasting: false,
+    transact: (nowMs, keys, decide) =>
+      inTurn(async () => {
+        const { result, changes } = decide(await sumsOf(nowMs, keys));
+        for (const { key, points } of changes.add ?? []) {
+          const [sum = 0] = await sumsOf(nowMs, [key]);
+          sums.set(key, Math.max(0, sum + points));
+        }
+        return result;
+      }),
   };
-  return { exclusively: (work) => inTurn(() => work(counters)) };
 }

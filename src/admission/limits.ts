@@ -3,14 +3,24 @@
  * charged at once; what only the run tells is charged when it is settled, and until then a call is let in while anything
  * is left of that budget.
  *
+ * A server that is killed leaves what it had charged beforehand charged. For what it never came to measure there is a
+ * hold in a store that lasts: as long as the server is there it puts the hold off; LEASE_MS after it was last heard of,
+ * whoever comes next charges the most that the call could have cost, in the window it was let in. So no death makes a
+ * call free, and nothing is lost for longer than a window. A server that was only asleep takes that back when it settles.
+ *
  * Counters hold whole points, a thousandth of what is counted where that can be a fraction; every cost is rounded up, so
  * that none is free. Where the store fails, calls are denied; a cost that could not be written down is kept and written
- * before the next call is let in.
+ * with the next call, before it is let in.
  */
+import { randomUUID } from 'node:crypto';
 import { denial, type Denial } from '../policy/denial.js';
 import type { LimitDemand } from '../policy/decide.js';
-import type { Counters, CounterStore } from './store.js';
+import { createTurns } from '../state/turns.js';
+import type { Changes, Charge, CounterStore, Hold } from './store.js';
 import { bucketsAt, type WindowBuckets } from './windows.js';
+
+/** A server that was not heard of for so long is dead. */
+const LEASE_MS = 60_000;
 
 /** What is left of a limit, in the unit it is charged in. */
 export interface LimitState {
@@ -35,71 +45,102 @@ interface Reservation {
   readonly shadowed: readonly Denial[];
   /** The call ran: charge what it cost. Never rejects. */
   settle(measured: Measured): Promise<void>;
-  /** The call never ran: give back what was charged. Never rejects; what a failing store cannot give back stays used. */
+  /** The call never ran: give back what was charged. Never rejects. */
   refund(): Promise<void>;
   /** What is left now, without the limits in shadow mode. Where the store fails, what was left when last it answered. */
   left(): Promise<readonly LimitState[]>;
 }
 
 export interface Limits {
-  /** Make room for a call under all these limits, or say which one has none. Never rejects. */
+  /**
+   * Make room for a call under all these limits, or say which one has none. Never rejects.
+   * @param atMost what the call can cost, to be charged should this server be killed; left out: all that there is
+   */
   reserve(
     demands: readonly LimitDemand[],
     who: { readonly grant: string },
     now: Date,
+    atMost?: Measured,
   ): Promise<{ ok: true; reservation: Reservation } | { ok: false; denial: Denial }>;
 }
 
-interface Account {
-  readonly demand: LimitDemand;
-  readonly buckets: WindowBuckets;
-  /** Points used in each counted bucket. */
-  readonly used: readonly number[];
-}
-
-interface Entry {
-  readonly key: string;
-  readonly points: number;
-  readonly ttlSeconds: number;
-}
+/** Told that the store fails, and that it answers again (null): for who runs the server, not for who calls. */
+export type OnStore = (failure: Error | null) => void;
 
 /**
  * Limits whose counters live in a store.
  * @param clock milliseconds since the epoch, for when a call is settled
+ * @param onStore called when the store fails in another way than before, and when it works again
+ * @param leaseMs see LEASE_MS
  */
-export function createLimits(store: CounterStore, clock: () => number = Date.now): Limits {
-  /** Costs that the store did not take. */
-  let debts: Entry[] = [];
+export function createLimits(
+  store: CounterStore,
+  clock: () => number = Date.now,
+  { onStore = () => undefined, leaseMs = LEASE_MS }: { readonly onStore?: OnStore; readonly leaseMs?: number } = {},
+): Limits {
+  const inTurn = createTurns();
+  /** Changes that the store did not take. Looked at and written in turn only, so that none is made twice. */
+  let debts: readonly Changes[] = [];
+  let failure: string | null = null;
 
-  async function writeDebts(counters: Counters): Promise<void> {
-    for (let debt = debts[0]; debt !== undefined; debt = debts[0]) {
-      await counters.add(debt.key, debt.points, debt.ttlSeconds);
-      debts = debts.slice(1);
-    }
+  /** As the store's `transact`, with all debts written in the same transaction, or none. */
+  function transact<T>(
+    nowMs: number,
+    keys: readonly string[],
+    decide: (sums: readonly number[]) => { readonly result: T; readonly changes: Changes },
+  ): Promise<T> {
+    return inTurn(async () => {
+      const owed = debts;
+      try {
+        const result = await store.transact(nowMs, keys, (sums) => {
+          const added = new Map<string, number>();
+          for (const { key, points } of owed.flatMap(({ add = [] }) => add)) {
+            added.set(key, (added.get(key) ?? 0) + points);
+          }
+          const verdict = decide(keys.map((key, index) => Math.max(0, sumAt(sums, index) + (added.get(key) ?? 0))));
+          return { result: verdict.result, changes: joined(owed, verdict.changes) };
+        });
+        debts = debts.filter((debt) => !owed.includes(debt));
+        if (failure !== null) onStore(null);
+        failure = null;
+        return result;
+      } catch (error) {
+        const now = error instanceof Error ? error : new Error(String(error));
+        if (now.message !== failure) onStore(now);
+        failure = now.message;
+        throw error;
+      }
+    });
+  }
+
+  /** Make changes now, or before the next call is let in. */
+  async function write(nowMs: number, changes: Changes): Promise<void> {
+    debts = [...debts, changes];
+    await transact(nowMs, [], () => ({ result: undefined, changes: {} })).catch(() => undefined);
   }
 
   return {
-    async reserve(demands, { grant }, now) {
+    async reserve(demands, { grant }, now, atMost) {
       const nowMs = now.getTime();
       try {
         if (!Number.isFinite(nowMs)) throw new RangeError('the time of the call is not a time');
-        return await store.exclusively(async (counters) => {
-          await writeDebts(counters);
-          const accounts = await readAccounts(counters, demands, grant, nowMs);
-          const shadowed: Denial[] = [];
-          const refusals: Denial[] = [];
-          for (const account of accounts) {
-            const refusal = refusalOf(account, nowMs);
-            if (refusal !== null) (account.demand.shadow ? shadowed : refusals).push(refusal);
-          }
-          const refused = longestWait(refusals);
-          if (refused !== null) return { ok: false, denial: refused };
-
-          const entries = entriesOf(accounts, prepaidPoints);
-          const overtaken = await addAll(counters, entries, accounts, nowMs);
-          if (overtaken !== null) return { ok: false, denial: overtaken };
-          return { ok: true, reservation: reservation(demands, grant, nowMs, entries, shadowed) };
+        // What is not limited does not depend on the store.
+        if (demands.length === 0 && debts.length === 0) {
+          return { ok: true, reservation: reservation([], grant, nowMs, [], null, []) };
+        }
+        const { placed, keys } = place(demands, grant, nowMs);
+        const held = store.lasting
+          ? entriesOf(placed, (demand) => (demand.cost === null ? measuredPoints(demand, atMost ?? UNKNOWN) : null))
+          : [];
+        const hold = held.length === 0 ? null : { id: randomUUID(), charges: held, untilMs: nowMs + leaseMs };
+        const charged = entriesOf(placed, prepaidPoints);
+        const { refused, shadowed } = await transact<Judged>(nowMs, keys, (sums) => {
+          const judged = judge(accountsOf(placed, keys, sums), nowMs);
+          if (judged.refused !== null) return { result: judged, changes: {} };
+          return { result: judged, changes: { add: charged, ...(hold === null ? {} : { hold }) } };
         });
+        if (refused !== null) return { ok: false, denial: refused };
+        return { ok: true, reservation: reservation(demands, grant, nowMs, charged, hold, shadowed) };
       } catch {
         const rule = demands[0]?.rule ?? '';
         return { ok: false, denial: denial('limiter_unavailable', rule, 'What is left of the limits cannot be told') };
@@ -111,37 +152,53 @@ export function createLimits(store: CounterStore, clock: () => number = Date.now
     demands: readonly LimitDemand[],
     grant: string,
     reservedAtMs: number,
-    charged: readonly Entry[],
+    charged: readonly Charge[],
+    hold: Hold | null,
     shadowed: readonly Denial[],
   ): Reservation {
     let ended = false;
     let lastSeen: readonly LimitState[] = [];
     // A clock that is set back must not charge a window that is over.
     const nowMs = () => Math.max(reservedAtMs, clock());
+    const release = hold === null ? [] : [hold.id];
+
+    let renewal: NodeJS.Timeout | null = null;
+    function renewLater(): void {
+      if (hold === null || ended) return;
+      renewal = setTimeout(() => {
+        const changes = { hold: { ...hold, untilMs: nowMs() + leaseMs } };
+        transact(nowMs(), [], () => ({ result: undefined, changes: ended ? {} : changes }))
+          .catch(() => undefined)
+          .finally(renewLater);
+      }, leaseMs / 3).unref();
+    }
+    renewLater();
+
+    async function end(changes: () => Changes): Promise<void> {
+      if (ended) return;
+      ended = true;
+      if (renewal !== null) clearTimeout(renewal);
+      const last = changes();
+      if ((last.add ?? []).length > 0 || (last.release ?? []).length > 0) await write(nowMs(), last);
+    }
+
     return {
       shadowed,
-      async settle(measured) {
-        if (ended) return;
-        ended = true;
-        const atMs = nowMs();
-        const accounts = demands
-          .filter(({ cost }) => cost === null)
-          .map((demand) => ({ demand, buckets: bucketsAt(demand, grant, atMs), used: [] }));
-        // As debts first, so that a store failing half-way leaves exactly what it did not take.
-        debts = [...debts, ...entriesOf(accounts, (demand) => measuredPoints(demand, measured))];
-        await store.exclusively(writeDebts).catch(() => undefined);
-      },
-      async refund() {
-        if (ended) return;
-        ended = true;
-        await store.exclusively((counters) => takeBack(counters, charged)).catch(() => undefined);
-      },
+      settle: (measured) =>
+        end(() => {
+          const { placed } = place(demands, grant, nowMs());
+          const cost = (demand: LimitDemand) => (demand.cost === null ? measuredPoints(demand, measured) : null);
+          return { release, add: entriesOf(placed, cost) };
+        }),
+      refund: () => end(() => ({ release, add: charged.map((entry) => ({ ...entry, points: -entry.points })) })),
       async left() {
+        const enforced = demands.filter(({ shadow }) => !shadow);
+        if (enforced.length === 0) return [];
         try {
           const atMs = nowMs();
-          const enforced = demands.filter(({ shadow }) => !shadow);
-          const accounts = await store.exclusively((counters) => readAccounts(counters, enforced, grant, atMs));
-          lastSeen = accounts.map((account) => stateOf(account, atMs));
+          const { placed, keys } = place(enforced, grant, atMs);
+          const sums = await transact(atMs, keys, (result) => ({ result, changes: {} }));
+          lastSeen = accountsOf(placed, keys, sums).map((account) => stateOf(account, atMs));
         } catch {
           // Telling what is left is a courtesy; the next reservation fails aloud.
         }
@@ -162,29 +219,66 @@ export async function leftUnder(
   now: Date,
 ): Promise<readonly LimitState[]> {
   const nowMs = now.getTime();
-  const accounts = await store.exclusively((counters) => readAccounts(counters, demands, who.grant, nowMs));
-  return accounts.map((account) => stateOf(account, nowMs));
+  const { placed, keys } = place(demands, who.grant, nowMs);
+  const sums = await store.transact(nowMs, keys, (result) => ({ result, changes: {} }));
+  return accountsOf(placed, keys, sums).map((account) => stateOf(account, nowMs));
 }
 
-async function readAccounts(
-  counters: Counters,
-  demands: readonly LimitDemand[],
-  grant: string,
-  nowMs: number,
-): Promise<Account[]> {
+interface Placed {
+  readonly demand: LimitDemand;
+  readonly buckets: WindowBuckets;
+}
+
+/** A limit with what has been used of it. */
+interface Account extends Placed {
+  /** Points used in each counted bucket. */
+  readonly used: readonly number[];
+}
+
+/** Nothing that could be measured: takes whole limits, see `pointsOf`. */
+const UNKNOWN: Measured = { cpuSeconds: Number.NaN, wallSeconds: Number.NaN, outputBytes: Number.NaN };
+
+/** Limits at a moment, and all keys that count for them. */
+function place(demands: readonly LimitDemand[], grant: string, nowMs: number): { placed: Placed[]; keys: string[] } {
   const placed = demands.map((demand) => ({ demand, buckets: bucketsAt(demand, grant, nowMs) }));
-  const keys = [...new Set(placed.flatMap(({ buckets }) => buckets.counted.map(({ key }) => key)))];
-  const sums = await counters.read(keys);
-  const usedByKey = new Map(keys.map((key, index) => [key, sums[index] ?? Number.NaN]));
+  return { placed, keys: [...new Set(placed.flatMap(({ buckets }) => buckets.counted.map(({ key }) => key)))] };
+}
+
+function accountsOf(placed: readonly Placed[], keys: readonly string[], sums: readonly number[]): Account[] {
+  const usedByKey = new Map(keys.map((key, index) => [key, sumAt(sums, index)]));
   return placed.map(({ demand, buckets }) => ({
     demand,
     buckets,
-    used: buckets.counted.map(({ key }) => {
-      const used = usedByKey.get(key);
-      if (used === undefined || !(used >= 0)) throw new Error(`the counter store gave no number for ${key}`);
-      return used;
-    }),
+    used: buckets.counted.map(({ key }) => usedByKey.get(key) ?? 0),
   }));
+}
+
+function sumAt(sums: readonly number[], index: number): number {
+  const sum = sums[index];
+  if (sum === undefined || !(sum >= 0)) throw new Error('the counter store gave no number where one was expected');
+  return sum;
+}
+
+function joined(changes: readonly Changes[], last: Changes): Changes {
+  const release = [...changes, last].flatMap((one) => one.release ?? []);
+  return { ...last, release, add: [...changes, last].flatMap((one) => one.add ?? []) };
+}
+
+interface Judged {
+  /** Of all refusals the one that holds longest; null where there is room. */
+  readonly refused: Denial | null;
+  /** Those of limits in shadow mode. */
+  readonly shadowed: readonly Denial[];
+}
+
+function judge(accounts: readonly Account[], nowMs: number): Judged {
+  const shadowed: Denial[] = [];
+  const refusals: Denial[] = [];
+  for (const account of accounts) {
+    const refusal = refusalOf(account, nowMs);
+    if (refusal !== null) (account.demand.shadow ? shadowed : refusals).push(refusal);
+  }
+  return { refused: longestWait(refusals), shadowed };
 }
 
 /** Why there is no room under a limit, or null where there is. */
@@ -219,46 +313,10 @@ function longestWait(refusals: readonly Denial[]): Denial | null {
   );
 }
 
-/**
- * Charge all entries, or none. The sums that come back are checked once more: were the store not as exclusive as it
- * promises (a lock that ran out), the call is refused rather than let through above a limit.
- */
-async function addAll(
-  counters: Counters,
-  entries: readonly Entry[],
-  accounts: readonly Account[],
-  nowMs: number,
-): Promise<Denial | null> {
-  const added: Entry[] = [];
-  try {
-    for (const entry of entries) {
-      const total = await counters.add(entry.key, entry.points, entry.ttlSeconds);
-      added.push(entry);
-      for (const account of accounts) {
-        if (account.demand.shadow || account.buckets.current.key !== entry.key) continue;
-        const others = [...account.used.slice(0, -1), total - entry.points];
-        const refusal = refusalOf({ ...account, used: others }, nowMs);
-        if (refusal !== null) {
-          await takeBack(counters, added);
-          return refusal;
-        }
-      }
-    }
-    return null;
-  } catch (error) {
-    await takeBack(counters, added).catch(() => undefined);
-    throw error;
-  }
-}
-
-async function takeBack(counters: Counters, entries: readonly Entry[]): Promise<void> {
-  for (const { key, points, ttlSeconds } of entries) await counters.add(key, -points, ttlSeconds);
-}
-
 /** What to add to which key: each key once, however many limits share it. */
-function entriesOf(accounts: readonly Account[], pointsFor: (demand: LimitDemand) => number | null): Entry[] {
-  const byKey = new Map<string, Entry>();
-  for (const { demand, buckets } of accounts) {
+function entriesOf(placed: readonly Placed[], pointsFor: (demand: LimitDemand) => number | null): Charge[] {
+  const byKey = new Map<string, Charge>();
+  for (const { demand, buckets } of placed) {
     const { key } = buckets.current;
     const points = pointsFor(demand) ?? 0;
     if (points > (byKey.get(key)?.points ?? 0)) byKey.set(key, { key, points, ttlSeconds: buckets.ttlSeconds });

@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net';
 import { z } from 'zod';
 import { frameReader, type ReceivedKind } from '../frames.js';
-import type { Zygote } from './zygote.js';
+import { ZygoteGone, type Zygote } from './zygote.js';
 
 /** A sandbox that waits for its one job. */
 export interface ReadySandbox {
@@ -36,12 +36,12 @@ export async function openSandbox(zygote: Zygote): Promise<ReadySandbox> {
       socket.destroy();
       if (pid !== null) zygote.kill(pid);
     };
-    const finish = (why: string) => {
+    const finish = (why: string, error: Error = new Error(why)) => {
       if (ended !== null) return;
       ended = why;
       clearTimeout(timer);
       socket.destroy();
-      if (pid === null) reject(new Error(why));
+      if (pid === null) reject(error);
       else if (end !== null) end(why);
       else gone?.();
     };
@@ -87,10 +87,12 @@ export async function openSandbox(zygote: Zygote): Promise<ReadySandbox> {
       }
     });
     socket.on('error', (error) => {
-      finish(`the connection to the sandbox failed: ${error.message}`);
+      const why = `the connection to the sandbox failed: ${error.message}`;
+      finish(why, new ZygoteGone(why, false));
     });
     socket.on('close', () => {
-      finish('the sandbox vanished');
+      const why = 'the sandbox vanished';
+      finish(why, new ZygoteGone(why, false));
     });
   });
 }

@@ -11,12 +11,15 @@ import { openSandbox, type ReadySandbox } from './connection.js';
 import { runJob, unavailable } from './job.js';
 import { createPool } from './pool.js';
 import { residentBytes } from './footprint.js';
-import { startZygote, type Zygote } from './zygote.js';
+import { startZygote, ZygoteGone, type Zygote } from './zygote.js';
 
 /** Ready sandboxes are given back after so long without a call. */
 const IDLE_MS = 10 * 60_000;
 /** None are kept while less than this share of the machine's memory is available. */
 const SCARCE_SHARE = 0.05;
+
+/** How often a sandbox is asked for when the zygote ends meanwhile. */
+const MAX_ATTEMPTS = 3;
 
 export interface LinuxOptions {
   readonly guarantees: Guarantees;
@@ -42,24 +45,45 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
       diskInodes: options.diskInodes,
     });
     zygote = starting;
-    const forget = () => {
-      if (zygote === starting) {
-        zygote = null;
-        pool.drain();
-      }
-    };
-    starting.then((started) => {
-      for (const [name, reason] of Object.entries(started.preloadFailed)) {
-        process.stderr.write(`cordon: sandbox.preload: ${name} could not be imported: ${reason}\n`);
-      }
-      void started.ended.then(forget);
-    }, forget);
+    starting.then(
+      (started) => {
+        for (const [name, reason] of Object.entries(started.preloadFailed)) {
+          process.stderr.write(`cordon: sandbox.preload: ${name} could not be imported: ${reason}\n`);
+        }
+        void started.ended.then(() => {
+          forget(starting);
+        });
+      },
+      () => {
+        forget(starting);
+      },
+    );
     return starting;
+  };
+
+  const forget = (ended: Promise<Zygote>) => {
+    if (zygote !== ended) return;
+    zygote = null;
+    pool.drain();
+  };
+
+  /** A new sandbox; from another zygote, if the one there was has just ended. Nothing of a job has been sent yet. */
+  const make = async (): Promise<ReadySandbox> => {
+    for (let attempt = 1; ; attempt += 1) {
+      const asked = theZygote();
+      try {
+        return await openSandbox(await asked);
+      } catch (error) {
+        // What closed the backend ended the zygote, too: that is no reason to start another.
+        if (!(error instanceof ZygoteGone) || closed || attempt === MAX_ATTEMPTS) throw error;
+        if (error.certain) forget(asked);
+      }
+    }
   };
 
   const pool = createPool({
     size: options.warm,
-    make: async () => openSandbox(await theZygote()),
+    make,
     discard: (sandbox) => {
       sandbox.destroy();
     },

@@ -49,7 +49,7 @@ export async function probe(python: string): Promise<Probe> {
   }
   const { execa } = await import('execa');
   // The environment stays: a shim (pyenv, asdf) finds the real interpreter by it. -I keeps PYTHON* variables out.
-  const ran = await execa(python, ['-I', '-S', '-B', 'probe.py'], {
+  const ran = await execa(python, ['-I', '-S', 'probe.py'], {
     cwd: sandboxDirectory,
     reject: false,
     stdin: 'ignore',

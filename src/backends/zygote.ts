@@ -21,8 +21,19 @@ export interface ZygoteOptions {
   readonly diskInodes: number;
 }
 
+/** The zygote ended, or (not `certain`) something ended as if it had: another one may do what was asked. */
+export class ZygoteGone extends Error {
+  override name = 'ZygoteGone';
+  constructor(
+    message: string,
+    readonly certain: boolean,
+  ) {
+    super(message);
+  }
+}
+
 export interface Zygote {
-  /** Connect: a new sandbox is made for this connection and goes with it. */
+  /** Connect: a new sandbox is made for this connection and goes with it. Rejects with ZygoteGone. */
   connect(): Promise<Socket>;
   /** Kill one sandbox by the PID its warden said, for when closing its connection is not enough. */
   kill(pid: number): void;
@@ -63,7 +74,7 @@ export async function startZygote(options: ZygoteOptions): Promise<Zygote> {
 async function launch(options: ZygoteOptions): Promise<{ zygote: Zygote } | { hungImporting: string }> {
   const { execa } = await import('execa');
   const workspace = await createWorkspace();
-  const child = execa(options.executable, ['-I', '-S', '-B', 'zygote.py'], {
+  const child = execa(options.executable, ['-I', '-S', 'zygote.py'], {
     cwd: sandboxDirectory,
     // The zygote's environment is what /proc/PID/environ shows of every process forked from it: nothing of ours.
     env: { LANG: 'C.UTF-8', PATH: '/usr/bin:/bin', ...threadVariables() },
@@ -81,8 +92,10 @@ async function launch(options: ZygoteOptions): Promise<{ zygote: Zygote } | { hu
     process.stderr.write(piece);
   });
   child.stdin.on('error', () => undefined); // it is gone: `ended` says so
-  const ended = child.then(async (result) => {
-    await workspace.remove();
+  let removed = Promise.resolve();
+  // Said at once: whoever waits for this is about to start another, which has a workspace of its own.
+  const ended = child.then((result) => {
+    removed = workspace.remove();
     const how = result.signal ?? `status ${result.exitCode ?? '?'}`;
     return `the zygote ended with ${how}${stderr === '' ? '' : `: ${stderr.trim()}`}`;
   });
@@ -91,6 +104,7 @@ async function launch(options: ZygoteOptions): Promise<{ zygote: Zygote } | { hu
     const timer = setTimeout(() => child.kill('SIGKILL'), CLOSE_GRACE_MS);
     await ended;
     clearTimeout(timer);
+    await removed;
   };
 
   child.stdin.write(
@@ -120,9 +134,12 @@ async function launch(options: ZygoteOptions): Promise<{ zygote: Zygote } | { hu
     connect() {
       return new Promise((resolve, reject) => {
         const socket = createConnection(workspace.socket);
-        socket.once('error', reject);
+        const refused = (error: Error) => {
+          reject(new ZygoteGone(`the zygote does not answer: ${error.message}`, true));
+        };
+        socket.once('error', refused);
         socket.once('connect', () => {
-          socket.off('error', reject);
+          socket.off('error', refused);
           resolve(socket);
         });
       });

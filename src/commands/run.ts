@@ -1,4 +1,5 @@
 /** `cordon run`: one program from the command line, the way a tool call goes: policy, sandbox, audit. */
+import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { constants } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -11,6 +12,7 @@ import { packageVersion } from '../package.js';
 import { onStopSignal } from '../signals.js';
 import { start, StartRefused, type Started } from '../startup.js';
 import { terminalSafe } from '../terminal.js';
+import { terminalForm } from './terminal-form.js';
 
 export const help = `cordon run: run one Python program the way a tool call would: policy, sandbox, audit
 
@@ -20,10 +22,14 @@ Usage: cordon run FILE [options]       the program in FILE
 
   --policy FILE      the policy (else $CORDON_POLICY, else ./policy.json, else the one that comes with cordon)
   --audit FILE|off   where the call leaves a line (default: $XDG_STATE_HOME/cordon/audit.jsonl)
+  --state FILE|memory|redis://HOST
+                     where counters and approvals are kept (else $CORDON_STATE, else $XDG_STATE_HOME/cordon/state.db)
   --timeout SECONDS  end the program after that time; can only lower the policy's limit
   --stdin FILE       the program's standard input; without it, ours, unless that is a terminal or holds the program
 
 The program's stdout and stderr come out as they are written; what it cost is one more line on stderr.
+Where the policy wants a person to approve the call, it is asked here if stderr is a terminal, and cordon approve can
+answer as well.
 
 Exit status: the program's own; 128+n if signal n ended it, or 137 if a limit other than time did;
 124 time limit; 125 could not run (our fault, or a wrong start); 126 denied by the policy; 130 interrupted;
@@ -47,6 +53,7 @@ export async function main(argv: readonly string[]): Promise<number> {
       code: { type: 'string', short: 'c' },
       policy: { type: 'string' },
       audit: { type: 'string' },
+      state: { type: 'string' },
       timeout: { type: 'string' },
       stdin: { type: 'string' },
     },
@@ -60,7 +67,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   let args: Record<string, unknown>;
   try {
     // One run needs one sandbox: none is kept ready for a second.
-    started = await start({ policy: values.policy, audit: values.audit, warm: 0 });
+    started = await start({ policy: values.policy, audit: values.audit, state: values.state, warm: 0 });
     const { codeKb, stdinMb } = started.loaded.policy.sandbox;
     const code = await readProgram(source, codeKb * 2 ** 10);
     const stdin = await readProgramInput(values.stdin, source, stdinMb * 2 ** 20);
@@ -93,13 +100,18 @@ export async function main(argv: readonly string[]): Promise<number> {
     args,
     grant: { name: 'local' },
     client: { name: 'cordon-cli', version: packageVersion() },
+    session: randomUUID(),
     signal: stop.signal,
+    form: terminalForm(),
+    onProgress: (stage, howTo) => {
+      if (stage === 'asking') process.stderr.write(`cordon: a person has to approve this: ${howTo ?? 'here'}\n`);
+    },
     onOutput: (stream, bytes) => {
       show[stream](bytes);
       lastByte[stream] = bytes.at(-1) ?? lastByte[stream];
     },
   });
-  await started.backend.close();
+  await started.close();
   process.stderr.write(`${lastByte.stderr === NEWLINE ? '' : '\n'}cordon: ${lastLine(outcome)}\n`);
   return ended.status ?? exitStatus(outcome);
 }

@@ -8,11 +8,15 @@ import { start, StartRefused, type Started } from '../startup.js';
 
 export const help = `cordon serve: serve MCP over stdin and stdout; the default command
 
-Usage: cordon [serve] [--policy FILE] [--audit FILE|off]
+Usage: cordon [serve] [--policy FILE] [--audit FILE|off] [--state FILE|memory|URL]
 
   --policy FILE     the policy (else $CORDON_POLICY, else ./policy.json, else the one that comes with cordon)
   --audit FILE|off  where each call leaves a line (default: $XDG_STATE_HOME/cordon/audit.jsonl)
+  --state FILE|memory|redis://HOST
+                    where counters and approvals are kept (else $CORDON_STATE, else $XDG_STATE_HOME/cordon/state.db,
+                    shared by all servers of this user); memory: gone with the server; Redis: for several machines
 
+An edited policy holds from the next call on; an edit that is not valid is refused here, and the old one stays.
 stdout belongs to MCP; everything for people goes to stderr.
 Exit status: 0 when the client left, 1 when it could not start, 2 for a wrong policy or command line, 128+n for a signal.
 `;
@@ -29,7 +33,7 @@ const JSON_INFLATION = 6;
 export async function main(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...argv],
-    options: { policy: { type: 'string' }, audit: { type: 'string' } },
+    options: { policy: { type: 'string' }, audit: { type: 'string' }, state: { type: 'string' } },
     strict: true,
   });
   let started: Started;
@@ -50,18 +54,20 @@ export async function main(argv: readonly string[]): Promise<number> {
   // Every call under way was told to stop. Closing the backend makes sure of it; then each has its audit line.
   await backend.close();
   await server.idle();
+  await started.close();
   process.stderr.write(`cordon: stopped: ${stop.reason}\n`);
   return stop.status;
 }
 
 /** What a person wants to see at the start: what was found, and what holds. */
-function greeting({ rooms, backend, loaded, origin }: Started): string {
+function greeting({ rooms, backend, loaded, origin, state }: Started): string {
   const { tier, interpreter } = backend.guarantees;
   const lines = [
     `version ${packageVersion()}, serving MCP on stdin and stdout`,
     `policy: ${loaded.source} (${origin})`,
     ...policyLines(loaded.policy).map((line) => `  ${line}`),
     `sandbox: tier ${tier}, Python ${interpreter.version} (${interpreter.executable})`,
+    `state: ${state}`,
     `audit log: ${rooms.audit.path ?? 'off'}`,
   ];
   if (process.stdin.isTTY) lines.push('this is a server for MCP clients, and stdin is a terminal: see cordon --help');

@@ -4,6 +4,7 @@
  * The SDK's `registerTool` is not used: it answers unknown tools and bad arguments itself, and here those are calls
  * like any other, which the policy answers and the audit log hears of.
  */
+import { randomUUID } from 'node:crypto';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import {
   ListToolsRequestSchema,
@@ -16,6 +17,7 @@ import { TOOL } from '../arguments.js';
 import { call, type Rooms, type Stage } from '../call.js';
 import { isHidden } from '../policy/decide.js';
 import type { OnOutput } from '../sandbox.js';
+import { clientForm } from './form.js';
 import { toResult } from './result.js';
 import { describeTool } from './tool.js';
 
@@ -46,28 +48,51 @@ export interface Server {
 export function createServer(rooms: Rooms, grant: { readonly name: string }, version: string): Server {
   const mcp = new McpServer(
     { name: 'cordon', title: 'Cordon', version },
-    { capabilities: { tools: {} }, instructions: INSTRUCTIONS },
+    { capabilities: { tools: { listChanged: true } }, instructions: INSTRUCTIONS },
   );
   const { server } = mcp;
+  const session = randomUUID();
   const underWay = new Set<Promise<CallToolResult>>();
 
   // Some clients start a server just to look at it: nothing is made ready before one says that it means to stay.
   server.oninitialized = () => {
     rooms.backend().warm();
+    // Clients that are built with the SDK overlook that request 0 was cancelled, and would leave the first form standing.
+    if (server.getClientCapabilities()?.elicitation !== undefined) server.ping().catch(() => undefined);
   };
 
-  server.setRequestHandler(ListToolsRequestSchema, () => {
-    const { policy } = rooms.policy();
-    return { tools: isHidden(policy, TOOL) ? [] : [describeTool(policy.sandbox, rooms.backend().guarantees)] };
+  const listTools = async () => {
+    const { policy } = await rooms.policy();
+    return isHidden(policy, TOOL) ? [] : [describeTool(policy.sandbox, rooms.backend().guarantees)];
+  };
+  /** The list as this client has it; null: it never asked. */
+  let listed: string | null = null;
+
+  server.setRequestHandler(ListToolsRequestSchema, async () => {
+    const tools = await listTools();
+    listed = JSON.stringify(tools);
+    return { tools };
   });
 
+  /** Edits of the policy are noticed when somebody calls: tell the client then, if what it was told is no longer so. */
+  const tellOfChange = async (): Promise<void> => {
+    if (listed === null) return;
+    const now = JSON.stringify(await listTools());
+    if (now === listed) return;
+    listed = now;
+    await server.sendToolListChanged().catch(() => undefined);
+  };
+
   server.setRequestHandler(ToolCallSchema, async ({ params }, extra) => {
+    await tellOfChange();
     const progress = reportProgress(extra._meta?.progressToken, (notification) => extra.sendNotification(notification));
     const running = call(rooms, {
       tool: params.name,
       args: params.arguments ?? {},
       grant,
       client: server.getClientVersion() ?? { name: 'unknown', version: 'unknown' },
+      session,
+      form: clientForm(mcp, extra.requestId),
       signal: extra.signal,
       onProgress: progress.stage,
       onOutput: progress.output,
@@ -90,7 +115,7 @@ export function createServer(rooms: Rooms, grant: { readonly name: string }, ver
 }
 
 interface Progress {
-  readonly stage: (stage: Stage) => void;
+  readonly stage: (stage: Stage, howTo?: string) => void;
   readonly output: OnOutput;
   end(): void;
 }
@@ -113,8 +138,8 @@ function reportProgress(
   };
   const timer = setInterval(report, PROGRESS_INTERVAL_MS);
   return {
-    stage: (stage) => {
-      words = STAGE_WORDS[stage];
+    stage: (stage, howTo) => {
+      words = howTo === undefined ? STAGE_WORDS[stage] : `${STAGE_WORDS[stage]}, ${howTo}`;
       report();
     },
     output: (_stream, bytes) => {
@@ -127,6 +152,7 @@ function reportProgress(
 }
 
 const STAGE_WORDS: Readonly<Record<Stage, string>> = {
+  asking: 'waiting for a person to approve this call',
   waiting: 'waiting for a free slot',
   running: 'running',
 };

@@ -6,7 +6,7 @@
 import { derivedFacts, parsePath, weekdays, type FactType } from './path.js';
 import { compileRegex } from './regex.js';
 import { measuredCharges, operators, type Operator } from './schema.js';
-import { nearest, pathHint, show } from './diagnose.js';
+import { convertHint, nearest, pathHint, show } from './diagnose.js';
 
 /** Something wrong, at a path into the policy. */
 export interface Finding {
@@ -26,7 +26,7 @@ export function checkMeaning(policy: unknown): readonly Finding[] {
         path: ['tools', name],
         expected: 'the name of a tool',
         got: '"*"',
-        hint: 'limits of every tool stand under "all_tools"; tools that are not listed are what "default" is for',
+        hint: `limits of every tool stand under "all_tools"; tools that are not listed are what "default" is for; ${convertHint}`,
       });
     }
     for (const list of ['require', 'deny_if', 'require_approval']) {

@@ -5,13 +5,13 @@
  */
 import { readAction } from './dialects/rule.js';
 import { convertRuleList } from './dialects/rule-list.js';
-import { convertToolMap, type ConvertedTools } from './dialects/tool-map.js';
+import { convertToolMap, isIntercept, type ConvertedTools } from './dialects/tool-map.js';
 import { isObject, type Note } from './dialects/note.js';
 import { readForeign } from './dialects/read.js';
 import { parsePolicy, PolicyError } from './load.js';
 import { pointer } from './pointer.js';
 
-export interface ConversionNote {
+interface ConversionNote {
   readonly kind: Note['kind'];
   /** JSON pointer into the original. */
   readonly pointer: string;
@@ -23,7 +23,8 @@ export interface ConversionNote {
 export interface Conversion {
   /** The policy in our language, as a text that loads. */
   readonly text: string;
-  readonly dialect: 'cordon' | 'intercept' | 'rules';
+  /** `cordon`: ours already; `intercept`: PolicyLayer Intercept's; `tools`, `rules`: rules by the tool, or in one list. */
+  readonly dialect: 'cordon' | 'intercept' | 'tools' | 'rules';
   /** In the order of the original. */
   readonly notes: readonly ConversionNote[];
   /** Whether every decision is kept: nothing lost, nothing stricter. */
@@ -39,7 +40,8 @@ export interface Conversion {
 export async function convertPolicy(text: string, source: string): Promise<Conversion> {
   const read = await readForeign(text);
   if ('faults' in read) throw new PolicyError(source, read.faults);
-  const { value, lineAt } = read.document;
+  const { document } = read;
+  const { value } = document;
   const dialect = dialectOf(value);
   if (dialect === 'cordon' || !isObject(value)) {
     const same = `${JSON.stringify(value, null, 2)}\n`;
@@ -51,7 +53,7 @@ export async function convertPolicy(text: string, source: string): Promise<Conve
   parsePolicy(written, `${source}, converted`);
   const seen = new Set<string>();
   const said = notes
-    .map(({ kind, path, said: words }) => ({ kind, pointer: pointer(path), line: lineAt(path), said: words }))
+    .map(({ kind, path, said: words }) => ({ kind, pointer: pointer(path), line: document.lineAt(path), said: words }))
     .filter((note) => {
       const key = JSON.stringify(note);
       return seen.has(key) ? false : seen.add(key);
@@ -64,7 +66,7 @@ const listKeys = ['rules', 'policies', 'statements'];
 const foreignToolKeys = ['rules', 'action', 'effect', 'rate_limit', 'rateLimit', 'reason', 'conditions', 'state'];
 
 /** Which dialect a policy is written in. What is none of the others is taken for ours, and has to be it. */
-export function dialectOf(value: unknown): Conversion['dialect'] {
+function dialectOf(value: unknown): Conversion['dialect'] {
   if (!isObject(value)) return 'cordon';
   if (listKeys.some((key) => Array.isArray(value[key]))) return 'rules';
   const tools = isObject(value.tools) ? Object.entries(value.tools) : [];
@@ -75,13 +77,25 @@ export function dialectOf(value: unknown): Conversion['dialect'] {
       Array.isArray(tool) ||
       (isObject(tool) && foreignToolKeys.some((key) => Object.hasOwn(tool, key))),
   );
-  return foreign ? 'intercept' : 'cordon';
+  if (!foreign) return 'cordon';
+  return isIntercept(Object.fromEntries(tools)) ? 'intercept' : 'tools';
 }
 
-const defaultKeys = ['default', 'defaultAction', 'default_action', 'default_effect', 'defaultDecision', 'default_policy'];
+const defaultKeys = [
+  'default',
+  'defaultAction',
+  'default_action',
+  'default_effect',
+  'defaultDecision',
+  'default_policy',
+];
 const remarkKeys = ['description', 'name', 'comment', 'version', '$schema'];
 
-function writeOver(root: Record<string, unknown>, dialect: 'intercept' | 'rules', notes: Note[]): unknown {
+function writeOver(
+  root: Record<string, unknown>,
+  dialect: Exclude<Conversion['dialect'], 'cordon'>,
+  notes: Note[],
+): unknown {
   const listKey = dialect === 'rules' ? listKeys.find((key) => Array.isArray(root[key])) : undefined;
   const fallback = readDefault(root, dialect, notes);
   let allLost = fallback.lost;
@@ -96,9 +110,10 @@ function writeOver(root: Record<string, unknown>, dialect: 'intercept' | 'rules'
   const own: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(root)) {
     if (defaultKeys.includes(key) || key === listKey) continue;
-    if (key === 'tools' && dialect === 'intercept') continue;
+    if (key === 'tools' && dialect !== 'rules') continue;
     if (remarkKeys.includes(key)) {
-      if (['description', 'name', 'comment'].includes(key)) notes.push({ kind: 'note', path: [key], said: 'a remark, left out' });
+      if (['description', 'name', 'comment'].includes(key))
+        notes.push({ kind: 'note', path: [key], said: 'a remark, left out' });
     } else if (key === 'hide' && (Array.isArray(value) || value === null)) continue;
     else if (key === 'sandbox' || key === 'all_tools') own[key] = value;
     else lose([key], `${JSON.stringify(key)} has no equivalent`);
@@ -107,7 +122,11 @@ function writeOver(root: Record<string, unknown>, dialect: 'intercept' | 'rules'
   let converted: ConvertedTools;
   if (listKey === undefined) {
     const map = isObject(root.tools) ? root.tools : {};
-    converted = convertToolMap(map, { action: fallback.action === 'allow' ? 'allow' : 'deny', path: ['default'] }, notes);
+    converted = convertToolMap(
+      map,
+      { action: fallback.action === 'allow' ? 'allow' : 'deny', path: ['default'] },
+      notes,
+    );
   } else converted = convertRuleList(root[listKey] as unknown[], [listKey], fallback, notes);
 
   if (allLost || converted.allLost) {
@@ -136,15 +155,20 @@ function withLimits(written: unknown, limits: readonly unknown[]): unknown {
 /** Intercept allows what nobody speaks about; of a list it is not known, and taken for a denial. */
 function readDefault(
   root: Record<string, unknown>,
-  dialect: 'intercept' | 'rules',
+  dialect: Exclude<Conversion['dialect'], 'cordon'>,
   notes: Note[],
 ): { action: 'allow' | 'deny' | 'ask'; path: readonly PropertyKey[]; lost: boolean } {
-  const key = defaultKeys.find((known) => Object.hasOwn(root, known));
+  const [key, ...more] = defaultKeys.filter((known) => Object.hasOwn(root, known));
+  if (more.length > 0) {
+    notes.push({ kind: 'lost', path: [more[0] ?? ''], said: 'it says twice what happens where no rule matches' });
+    return { action: 'deny', path: [], lost: true };
+  }
   if (key === undefined || root[key] === '') {
     const action = dialect === 'intercept' ? 'allow' : 'deny';
-    if (dialect === 'rules') {
+    if (dialect !== 'intercept') {
       notes.push({ kind: 'stricter', path: [], said: 'it does not say what happens where no rule matches: denied' });
-    } else notes.push({ kind: 'note', path: [], said: 'without "default", Intercept allows tools that are not listed' });
+    } else
+      notes.push({ kind: 'note', path: [], said: 'without "default", Intercept allows tools that are not listed' });
     return { action, path: [], lost: false };
   }
   const action = readAction(root[key]);

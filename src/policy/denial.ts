@@ -12,9 +12,10 @@
  * - `limit_reached`: a limit on calls, or on an argument, has no room for this call in the current window
  * - `budget_spent`: a limit on measured cost is used up for the current window
  * - `limiter_unavailable`: what is left cannot be told (the store failed); our fault
- * - `approval_required`: a person has to be asked, and nobody can be
+ * - `approval_required`: a person has to be asked, and nobody can be; or the policy was edited while one was
  * - `approval_denied`: a person said no
  * - `approval_timeout`: nobody answered in time
+ * - `approval_unavailable`: asking failed, or too many questions wait already; our fault
  */
 export type DenialCode =
   | 'tool_not_allowed'
@@ -27,7 +28,8 @@ export type DenialCode =
   | 'limiter_unavailable'
   | 'approval_required'
   | 'approval_denied'
-  | 'approval_timeout';
+  | 'approval_timeout'
+  | 'approval_unavailable';
 
 export interface Denial {
   readonly code: DenialCode;
@@ -61,8 +63,13 @@ const adviceByCode: Record<DenialCode, string> = {
   approval_denied:
     'A person said no. Do not ask again for the same thing, and do not look for another way to it: ask the user how to go on.',
   approval_timeout:
-    'Nobody answered in time. Do not look for another way to the same end; tell the user that the call needs approval.',
+    'Do not look for another way to the same end. Tell the user that the call needs approval, and how it can be given; once it is, make exactly the same call again.',
+  approval_unavailable:
+    'This is a fault of the server, not of the call. Tell the user; calls that need approval stay denied until it is repaired.',
 };
+
+/** Denials that say nothing against the same call a little later. */
+const retryableCodes: readonly DenialCode[] = ['limiter_unavailable', 'approval_timeout', 'approval_unavailable'];
 
 /**
  * Build a denial.
@@ -77,7 +84,7 @@ export function denial(
   onDeny: string | null = null,
   retryAfterMs: number | null = null,
 ): Denial {
-  const retryable = retryAfterMs !== null || code === 'limiter_unavailable' || code === 'approval_timeout';
+  const retryable = retryAfterMs !== null || retryableCodes.includes(code);
   const wait = retryAfterMs === null ? '' : ` The same call can be made again in ${formatWait(retryAfterMs)}.`;
   const said = onDeny === null ? `${what}.` : /[.!?]$/.test(onDeny) ? onDeny : `${onDeny}.`;
   return { code, rule, message: `${said}${wait} ${adviceByCode[code]}`, retryable, retryAfterMs };

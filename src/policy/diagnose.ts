@@ -57,7 +57,7 @@ export function diagnoseKey(
   const foreign = foreignKey(place, path, key, value);
   // A foreign key that is one of ours in another spelling (maxx, Window) is a typo first.
   if (near !== null && distance(plain(key), plain(near)) <= 1) return { expected, hint: `did you mean "${near}"?` };
-  if (foreign !== null) return { expected, hint: foreign };
+  if (foreign !== null) return { expected, hint: isOfDialect(key) ? `${foreign}; ${convertHint}` : foreign };
   if (near !== null) return { expected, hint: `did you mean "${near}"?` };
   const elsewhere = (Object.keys(keysByPlace) as Place[]).find((other) => keysByPlace[other].includes(key));
   return { expected, hint: elsewhere === undefined ? null : `"${key}" belongs ${placeWords[elsewhere]}` };
@@ -74,6 +74,15 @@ const placeWords: Record<Place, string> = {
   condition: 'in an entry of "conditions"',
   limit: 'in an entry of "limits"',
 };
+
+/** What writes a file of another dialect over. */
+export const convertHint = 'or let "cordon policy convert FILE" write the whole file over';
+
+/** Keys that a file of another dialect is known by. */
+function isOfDialect(key: string): boolean {
+  const name = plain(key);
+  return ['ratelimit', 'action', 'effect', 'rules', 'policies', 'statements', 'state', 'defaultaction'].includes(name);
+}
 
 /** Keys of other dialects, and what says the same here. */
 function foreignKey(place: Place, path: readonly PropertyKey[], key: string, value: unknown): string | null {

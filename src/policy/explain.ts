@@ -17,7 +17,7 @@ export interface Comparison {
 }
 
 /** What a rule makes of a call. `unknown`: only where facts are unseen; else what can't be told counts as the stricter. */
-export type Effect = 'passes' | 'denies' | 'asks' | 'unknown';
+type Effect = 'passes' | 'denies' | 'asks' | 'unknown';
 
 export interface RuleFinding {
   /** JSON pointer of the rule. */

@@ -242,8 +242,10 @@ export function readJson(text: string): { document: JsonDocument } | { faults: r
 /** What people write who take JSON for one of its neighbours. */
 function hintFor(ahead: string): string | null {
   if (ahead === '') return 'the file is empty or cut short';
-  if (ahead === '//' || ahead === '/*' || ahead.startsWith('#')) return 'JSON has no comments: remove them';
+  if (ahead === '//' || ahead === '/*') return 'JSON has no comments: remove them';
+  if (ahead.startsWith('#')) return 'JSON has no comments; a YAML file is written over by "cordon policy convert FILE"';
   if (ahead.startsWith("'")) return 'JSON has double quotes only';
-  if (/^[A-Za-z_]/.test(ahead)) return 'texts and keys stand in double quotes; a YAML file has to be converted to JSON';
+  if (/^[A-Za-z_]/.test(ahead))
+    return 'texts and keys stand in double quotes; a YAML file is written over by "cordon policy convert FILE"';
   return null;
 }

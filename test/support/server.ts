@@ -46,7 +46,7 @@ export function createPlace(policy: unknown = OPEN_POLICY): Place {
   writeFileSync(policyPath, typeof policy === 'string' ? policy : JSON.stringify(policy));
   return {
     directory,
-    flags: ['--policy', policyPath, '--audit', auditPath],
+    flags: ['--policy', policyPath, '--audit', auditPath, '--state', join(directory, 'state.db')],
     audit: () =>
       readFileSync(auditPath, 'utf8')
         .split('\n')

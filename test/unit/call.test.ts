@@ -4,10 +4,12 @@ import { test } from 'node:test';
 import { createLimits } from '../../src/admission/limits.js';
 import { createSlots } from '../../src/admission/slots.js';
 import { createMemoryStore } from '../../src/admission/store.js';
+import { createApprovals, type Form } from '../../src/approval/approvals.js';
 import { AuditError, type AuditRecord } from '../../src/audit.js';
 import { call, type CallRequest, type Rooms } from '../../src/call.js';
 import { policySchema } from '../../src/policy/schema.js';
 import type { Backend, Job, JobOutcome } from '../../src/sandbox.js';
+import { MEMORY, openDatabase } from '../../src/state/database.js';
 
 const fine: JobOutcome = {
   status: 'ok',
@@ -36,6 +38,7 @@ interface BenchOptions {
   maxRunning?: number;
   maxWaiting?: number;
   audit?: Partial<Rooms['audit']>;
+  approvals?: Rooms['approvals'];
   limits?: Rooms['limits'];
 }
 
@@ -71,11 +74,22 @@ function bench(options: BenchOptions = {}): Bench {
     close: () => Promise.resolve(),
   };
   const rooms: Rooms = {
-    policy: () => ({ policy, hash: 'the-hash', source: '/policy.json' }),
+    policy: () => Promise.resolve({ policy, hash: 'the-hash', source: '/policy.json' }),
     backend: () => backend,
     limits: options.limits ?? createLimits(createMemoryStore()),
     slots: createSlots({ maxRunning: options.maxRunning ?? 4, maxWaiting: options.maxWaiting ?? 64 }),
-    audit: { path: null, ready: () => undefined, write: (record) => void lines.push(record), ...options.audit },
+    approvals: options.approvals ?? createApprovals(openDatabase(MEMORY)),
+    audit: {
+      path: null,
+      ready: () => Promise.resolve(),
+      write: (record) => {
+        lines.push(record);
+        return Promise.resolve();
+      },
+      note: () => Promise.resolve(),
+      close: () => Promise.resolve(),
+      ...options.audit,
+    },
   };
   return {
     rooms,
@@ -87,6 +101,8 @@ function bench(options: BenchOptions = {}): Bench {
         args: { code: 'print("hello")' },
         grant: { name: 'local' },
         client: { name: 'test', version: '1' },
+        session: 'session',
+        form: null,
         signal: new AbortController().signal,
         ...request,
       }),
@@ -146,12 +162,14 @@ test('the audit line tells call, decision and cost, and never the code', async (
   assert.deepEqual(
     { ...line, time: '' },
     {
+      kind: 'call',
       time: '',
       runId: outcome.runId,
       grant: 'local',
       client: { name: 'test', version: '1' },
       tool: 'code_execute',
       decision: { verdict: 'allow', rule: '/tools/code_execute', code: null },
+      approval: null,
       shadowed: [],
       policyHash: 'the-hash',
       codeSha256: createHash('sha256').update(code).digest('hex'),
@@ -159,7 +177,7 @@ test('the audit line tells call, decision and cost, and never the code', async (
       status: 'ok',
       exitCode: 0,
       signal: null,
-      usage: fine.usage,
+      usage: { ...fine.usage, outputBytes: 6 },
       tier: 'strict',
     },
   );
@@ -354,16 +372,14 @@ test('a fault of ours in the middle is an outcome, gives back slot and reservati
 });
 
 test('limits that can not be told deny the call', async () => {
-  const limits = createLimits({ exclusively: () => Promise.reject(new Error('disk gone')) });
+  const limits = createLimits({ lasting: false, transact: () => Promise.reject(new Error('disk gone')) });
   const { make, jobs } = bench({ limits });
   assert.equal((await make()).policy?.code, 'limiter_unavailable');
   assert.equal(jobs.length, 0);
 });
 
 test('without an audit log that can be written nothing is spawned', async () => {
-  const fail = () => {
-    throw new AuditError('the audit log /x can’t be written');
-  };
+  const fail = () => Promise.reject(new AuditError('the audit log /x can’t be written'));
   const { make, jobs } = bench({ audit: { ready: fail, write: fail } });
   const outcome = await make();
   assert.equal(outcome.status, 'unavailable');
@@ -374,9 +390,7 @@ test('without an audit log that can be written nothing is spawned', async () => 
 test('what could not be put on record afterwards is not handed out', async () => {
   const { make, jobs } = bench({
     audit: {
-      write: () => {
-        throw new AuditError('the audit log /x can’t be written');
-      },
+      write: () => Promise.reject(new AuditError('the audit log /x can’t be written')),
     },
   });
   const outcome = await make();
@@ -404,4 +418,72 @@ test('two hundred calls at once: each is answered once, never more run than the 
   assert.equal(jobs.length, 103);
   assert.equal(lines.length, 200);
   assert.equal(new Set(outcomes.map(({ runId }) => runId)).size, 200);
+});
+
+const asking = (rules: object = {}) => ({
+  ...tenAMinute,
+  tools: { code_execute: { require_approval: [{ message: 'Really?' }], ...rules } },
+});
+const saying = (show: Form['show']): Form => ({ via: 'form', by: 'the user', show });
+
+test('a call that a person allows runs, and who allowed it how is on record', async () => {
+  const { make, jobs, lines } = bench({ policy: asking() });
+  const outcome = await make({ form: saying(() => Promise.resolve({ kind: 'yes' })) });
+  assert.equal(outcome.status, 'ok');
+  assert.equal(jobs.length, 1);
+  assert.deepEqual(lines[0]?.decision, {
+    verdict: 'allow',
+    rule: '/tools/code_execute/require_approval/0',
+    code: null,
+  });
+  assert.deepEqual({ ...lines[0].approval, id: '' }, { id: '', via: 'form', by: 'the user' });
+});
+
+test('a call that a person refuses gets its reservation back, and the owner’s words', async () => {
+  const limits = [{ counter: 'one', window: 'day', max: 1 }];
+  const policy = asking({ limits, require_approval: [{ on_deny: 'Ask the data team' }] });
+  const { make, jobs, lines } = bench({ policy });
+  const outcome = await make({ form: saying(() => Promise.resolve({ kind: 'no', reason: 'declined' })) });
+  assert.equal(outcome.policy?.code, 'approval_denied');
+  assert.match(outcome.reason, /^Ask the data team\./);
+  assert.equal(outcome.limits[0]?.left, 1);
+  assert.equal(jobs.length, 0);
+  assert.equal(lines[0]?.approval?.via, 'form');
+});
+
+test('nobody is asked about what a limit denies anyway', async () => {
+  let asked = 0;
+  const { make } = bench({ policy: asking({ limits: [{ counter: 'one', window: 'day', max: 1 }] }) });
+  const form = saying(() => {
+    asked += 1;
+    return Promise.resolve({ kind: 'yes' });
+  });
+  assert.equal((await make({ form })).status, 'ok');
+  assert.equal((await make({ form })).policy?.code, 'limit_reached');
+  assert.equal(asked, 1);
+});
+
+test('a yes that comes after an edit of the policy is void: nothing runs', async () => {
+  const { rooms, make, jobs } = bench({ policy: asking() });
+  const before = await rooms.policy();
+  let hash = before.hash;
+  Object.assign(rooms, { policy: () => Promise.resolve({ ...before, hash }) });
+  const outcome = await make({
+    form: saying(() => {
+      hash = 'edited';
+      return Promise.resolve({ kind: 'yes' });
+    }),
+  });
+  assert.equal(outcome.policy?.code, 'approval_required');
+  assert.match(outcome.reason, /edited while this call waited/);
+  assert.equal(jobs.length, 0);
+});
+
+test('approvals that can not be had deny the call', async () => {
+  const approvals = { ask: () => Promise.resolve({ kind: 'unavailable', why: 'disk gone' } as const) };
+  const { make, jobs } = bench({ policy: asking(), approvals });
+  const outcome = await make();
+  assert.equal(outcome.policy?.code, 'approval_unavailable');
+  assert.equal(outcome.policy.retryable, true);
+  assert.equal(jobs.length, 0);
 });

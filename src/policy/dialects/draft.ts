@@ -93,7 +93,7 @@ export function limitOf(
   }
   const { max, window, exact } = read;
   if (!exact) {
-    const said = `there is no window of that length: written as ${max} in a ${window}, which lets less through`;
+    const said = `there is no window of that length: written as ${max} in ${window === 'hour' ? 'an' : 'a'} ${window}, which lets less through`;
     notes.push({ kind: 'stricter', path: rate.path, said });
   }
   return [limit(`${counter}.${window}`, window, max, 'calls', align, words)];

@@ -10,10 +10,16 @@ import type { ForeignRule } from './rule.js';
 
 /**
  * Write rules over that must all pass.
+ * @param align how the windows of a `rate_limit` lie: on the clock in Intercept; where that is not known, sliding is stricter
  * @param scope under which the dialect counts: the tool's name, or `_global` for rules of every tool
  * @returns limits apart, because those of `*` are counted for all tools together
  */
-export function convertAllMustPass(rules: readonly ForeignRule[], scope: string, notes: Note[]): ToolDraft {
+export function convertAllMustPass(
+  rules: readonly ForeignRule[],
+  scope: string,
+  align: 'calendar' | 'sliding',
+  notes: Note[],
+): ToolDraft {
   const draft: ToolDraft = { require: [], deny_if: [], require_approval: [], limits: [] };
   for (const rule of rules) {
     const words = wordsOf(rule);
@@ -35,7 +41,7 @@ export function convertAllMustPass(rules: readonly ForeignRule[], scope: string,
     const conditions = narrowAll(others, notes);
     if (conditions.length > 0) draft.require.push({ conditions, ...onDeny });
     if (counter !== null) draft.limits.push(...counterLimits(counter, own, scope, rule, notes, draft));
-    if (rule.rate !== null) draft.limits.push(...limitOf(rule.rate, `${scope}._rate`, 'calendar', rule.words, notes));
+    if (rule.rate !== null) draft.limits.push(...limitOf(rule.rate, `${scope}._rate`, align, rule.words, notes));
   }
   return draft;
 }

@@ -20,8 +20,8 @@ export async function readForeign(
   if (/^\s*[{[]/.test(bare)) {
     const read = readJson(bare);
     if ('faults' in read) return read;
-    const { value, offsetAt, lineAt } = read.document;
-    return { document: { value, lineAt: (path) => lineAt(offsetAt(path)) } };
+    const json = read.document;
+    return { document: { value: json.value, lineAt: (path) => json.lineAt(json.offsetAt(path)) } };
   }
   if (bare.length > maxTextLength) {
     return fault(1, `at most ${maxTextLength} characters`, `${bare.length}`);
@@ -60,6 +60,8 @@ async function readYaml(text: string): Promise<{ document: ForeignDocument } | {
       };
     }
     const value: unknown = parsed.toJS({ maxAliasCount });
+    // What contains itself is no policy.
+    JSON.stringify(value);
     const lineAt = (path: readonly PropertyKey[]): number => {
       for (let length = path.length; length >= 0; length -= 1) {
         const node = length === 0 ? parsed.contents : parsed.getIn(path.slice(0, length), true);

@@ -32,7 +32,10 @@ export function convertRuleList(
     const about: Note[] = [];
     const own = rules.filter(({ tools }) => tools.some(matches));
     const draft = convertFirstMatch(own, fallback, counter, about);
-    denyInstead(draft, about.filter(({ kind }) => kind === 'lost'));
+    denyInstead(
+      draft,
+      about.filter(({ kind }) => kind === 'lost'),
+    );
     return { draft, said: about };
   };
 
@@ -47,16 +50,19 @@ export function convertRuleList(
   const unnamed = convert((pattern) => pattern === '*');
   const { require, deny_if: denyIf, require_approval: asking, limits } = unnamed.draft;
   const patterns = rules.filter((rule) => rule.tools.some((name) => isPattern(name) && name !== '*'));
+  const plainlyAllowed = [...require, ...denyIf, ...asking, ...limits].length === 0 && patterns.length === 0;
+  const plainlyDenied = denyIf.some(isAlways);
   for (const rule of patterns) {
+    // A tool that is denied anyway loses nothing by a rule that denies it.
+    if (rule.action === 'deny' && plainlyDenied) continue;
     const which = rule.tools.filter((name) => isPattern(name) && name !== '*').join(', ');
     const list = `tools are named one by one: of those that ${which} matches, only the named ones have this rule`;
     notes.push({ kind: 'stricter', path: rule.path, said: `${list}; tools that are not named are denied` });
   }
-  const plainlyAllowed = [...require, ...denyIf, ...asking, ...limits].length === 0 && patterns.length === 0;
-  const plainlyDenied = denyIf.length === 1 && isAlways(denyIf[0]) && patterns.length === 0;
+  if (!plainlyAllowed) notes.push(...unnamed.said.filter(({ kind }) => kind !== 'note'));
   if (!plainlyAllowed && !plainlyDenied && patterns.length === 0) {
     const said = 'rules for every tool can only be written at each: tools that are not named are denied; list them';
-    notes.push({ kind: 'stricter', path, said }, ...unnamed.said.filter((note) => note.kind !== 'note'));
+    notes.push({ kind: 'stricter', path, said });
   }
   return {
     default: plainlyAllowed ? 'allow' : 'deny',
@@ -98,7 +104,10 @@ function toolsOf(raw: Record<string, unknown>, path: readonly PropertyKey[], not
     const [first, ...others] = inside;
     if (first === undefined) return ['*'];
     if (others.length > 0 || !['tool', 'tools', 'tool_name', 'tool_name_in', 'name'].includes(first[0])) {
-      return lose(at, `a match by ${inside.map(([name]) => name).join(', ')} has no equivalent: rules are for named tools`);
+      return lose(
+        at,
+        `a match by ${inside.map(([name]) => name).join(', ')} has no equivalent: rules are for named tools`,
+      );
     }
     at = [...at, first[0]];
     value = first[1];

@@ -52,6 +52,7 @@ export function readRule(
   if (!isObject(raw)) return { lost: [{ kind: 'lost', path, said: 'a rule is an object' }] };
   const lost: Note[] = [];
   const notes: Note[] = [];
+  let actionKey: string | null = null;
   let rule: ForeignRule = {
     path,
     name: null,
@@ -68,9 +69,12 @@ export function readRule(
     else if (commentKeys.includes(key)) notes.push({ kind: 'note', path: here, said: 'a remark, left out' });
     else if (['action', 'effect', 'decision', 'permission'].includes(key)) {
       const action = readAction(value);
-      if (action === null) {
+      if (actionKey !== null) {
+        lost.push({ kind: 'lost', path: here, said: `the rule has "${actionKey}" as well` });
+      } else if (action === null) {
         lost.push({ kind: 'lost', path: here, said: `the action ${JSON.stringify(value)} has no equivalent` });
       } else rule = { ...rule, action };
+      actionKey = key;
     } else if (['conditions', 'if', 'where'].includes(key) && Array.isArray(value)) {
       const conditions = value.map((inside: unknown, index) => ({ path: [...here, index], raw: inside }));
       rule = { ...rule, conditions: [...rule.conditions, ...conditions] };

@@ -17,6 +17,24 @@ export interface ConvertedTools {
   readonly allLost: boolean;
 }
 
+/**
+ * Whether a map is written as Intercept writes it, and nothing else: only `rules`, only `evaluate` and `deny`, rates as
+ * texts. What is known of Intercept (what it does without a default, where its windows begin) holds only then.
+ */
+export function isIntercept(map: Readonly<Record<string, unknown>>): boolean {
+  return Object.values(map).every(
+    (tool) =>
+      isObject(tool) &&
+      Object.keys(tool).every((key) => key === 'rules') &&
+      (Array.isArray(tool.rules) ? (tool.rules as unknown[]) : []).every(
+        (rule) =>
+          isObject(rule) &&
+          (rule.action === undefined || rule.action === 'evaluate' || rule.action === 'deny') &&
+          (rule.rate_limit === undefined || typeof rule.rate_limit === 'string'),
+      ),
+  );
+}
+
 const ownKeys = ['require', 'deny_if', 'require_approval', 'limits'] as const;
 
 /** Write a map of tools over. @param fallback what holds for tools that are not in it */
@@ -25,7 +43,8 @@ export function convertToolMap(
   fallback: { readonly action: 'allow' | 'deny'; readonly path: readonly PropertyKey[] },
   notes: Note[],
 ): ConvertedTools {
-  const everyTool = Object.hasOwn(map, '*') ? convertWildcard(map['*'], notes) : null;
+  const align = isIntercept(map) ? 'calendar' : 'sliding';
+  const everyTool = Object.hasOwn(map, '*') ? convertWildcard(map['*'], align, notes) : null;
   const everyRules = everyTool?.draft ?? emptyDraft();
   const needed = [...everyRules.require, ...everyRules.deny_if].length > 0;
   let byDefault = fallback.action;
@@ -43,7 +62,7 @@ export function convertToolMap(
   const tools = Object.entries(map)
     .filter(([name]) => name !== '*')
     .map(([name, raw]): [string, unknown] => {
-      const draft = convertTool(name, raw, fallback, notes);
+      const draft = convertTool(name, raw, fallback, align, notes);
       draft.require.push(...everyRules.require);
       draft.deny_if.push(...everyRules.deny_if);
       return [name, Object.fromEntries(Object.entries(draft).filter(([, list]) => (list as unknown[]).length > 0))];
@@ -60,6 +79,7 @@ function convertTool(
   name: string,
   raw: unknown,
   fallback: { readonly action: 'allow' | 'deny'; readonly path: readonly PropertyKey[] },
+  align: 'calendar' | 'sliding',
   notes: Note[],
 ): ToolDraft {
   const path = ['tools', name];
@@ -68,20 +88,31 @@ function convertTool(
   const rules = rulesOf(raw, path, draft, said);
   const converted = saysFirstMatch(rules)
     ? convertFirstMatch(rules, fallback, () => `${name}._rate`, said)
-    : convertAllMustPass(rules, name, said);
+    : convertAllMustPass(rules, name, align, said);
   for (const key of ownKeys) draft[key].push(...converted[key]);
-  denyInstead(draft, said.filter(({ kind }) => kind === 'lost'));
+  denyInstead(
+    draft,
+    said.filter(({ kind }) => kind === 'lost'),
+  );
   notes.push(...said);
   return draft;
 }
 
 /** Rules of `*`: they hold besides those of each tool, so there is no first match among them. */
-function convertWildcard(raw: unknown, notes: Note[]): { draft: ToolDraft; lost: boolean } {
+function convertWildcard(
+  raw: unknown,
+  align: 'calendar' | 'sliding',
+  notes: Note[],
+): { draft: ToolDraft; lost: boolean } {
   const said: Note[] = [];
   const draft = emptyDraft();
   const rules = rulesOf(raw, ['tools', '*'], draft, said).filter((rule) => {
     if (rule.action === 'ask' || (rule.action !== 'evaluate' && rule.conditions.length > 0)) {
-      said.push({ kind: 'lost', path: rule.path, said: 'a rule of every tool that allows, asks, or denies on conditions' });
+      said.push({
+        kind: 'lost',
+        path: rule.path,
+        said: 'a rule of every tool that allows, asks, or denies on conditions',
+      });
       return false;
     }
     return true;
@@ -89,7 +120,7 @@ function convertWildcard(raw: unknown, notes: Note[]): { draft: ToolDraft; lost:
   if (draft.require_approval.length > 0) {
     said.push({ kind: 'lost', path: ['tools', '*', 'require_approval'], said: 'approval for every tool' });
   }
-  const converted = convertAllMustPass(rules, '_global', said);
+  const converted = convertAllMustPass(rules, '_global', align, said);
   for (const key of ownKeys) draft[key].push(...converted[key]);
   notes.push(...said);
   return { draft, lost: said.some(({ kind }) => kind === 'lost') };

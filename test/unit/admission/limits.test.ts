@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { createLimits, type Limits, type Measured } from '../../../src/admission/limits.js';
-import { createMemoryStore, type Counters, type CounterStore } from '../../../src/admission/store.js';
+import { createMemoryStore, type CounterStore } from '../../../src/admission/store.js';
 import type { LimitDemand } from '../../../src/policy/decide.js';
 
 /** 2026-03-04 15:30:00 UTC, the first moment of a minute. */
@@ -328,30 +328,13 @@ describe('a reservation', () => {
 });
 
 describe('where the store fails', () => {
-  function failing(when: (operation: number) => boolean) {
+  function failing(when: () => boolean): CounterStore {
     const memory = createMemoryStore();
-    let operation = 0;
-    const check = () => {
-      operation += 1;
-      if (when(operation)) throw new Error('disk on fire');
+    return {
+      lasting: false,
+      transact: (nowMs, keys, decide) =>
+        when() ? Promise.reject(new Error('disk on fire')) : memory.transact(nowMs, keys, decide),
     };
-    const store: CounterStore = {
-      exclusively: (work) =>
-        memory.exclusively((counters) => {
-          const checked: Counters = {
-            read: (keys) => {
-              check();
-              return counters.read(keys);
-            },
-            add: (key, points, ttlSeconds) => {
-              check();
-              return counters.add(key, points, ttlSeconds);
-            },
-          };
-          return work(checked);
-        }),
-    };
-    return store;
   }
 
   it('calls are denied', async () => {
@@ -362,14 +345,40 @@ describe('where the store fails', () => {
     assert.equal(denial.retryAfterMs, null);
   });
 
-  it('half-way, what was reserved is given back', async () => {
+  it('a call that is under no limit does not depend on it', async () => {
+    const { reserve } = limitsAt(failing(() => true));
+    const reservation = await granted(reserve([]));
+    await reservation.settle(none);
+    assert.deepEqual(await reservation.left(), []);
+  });
+
+  it('who runs the server is told once of each failure, and when it is over', async () => {
     let broken = true;
-    // 1: read, 2: the first add, 3: the second add
-    const { reserve } = limitsAt(failing((operation) => broken && operation === 3));
-    const demands = [demandOf({ counter: 'a', max: 1 }), demandOf({ counter: 'b', max: 1 })];
-    assert.equal((await denied(reserve(demands))).code, 'limiter_unavailable');
+    const said: (string | null)[] = [];
+    const onStore = (failure: Error | null) => said.push(failure?.message ?? null);
+    const limits = createLimits(
+      failing(() => broken),
+      () => start,
+      { onStore },
+    );
+    const reserve = () => limits.reserve([demandOf()], { grant: 'local' }, new Date(start));
+    for (let call = 0; call < 3; call += 1) await denied(reserve());
     broken = false;
-    await granted(reserve(demands));
+    await granted(reserve());
+    await granted(reserve());
+    assert.deepEqual(said, ['disk on fire', null]);
+  });
+
+  it('a call that never ran gives back what it had when the store is there again', async () => {
+    let broken = false;
+    const { reserve } = limitsAt(failing(() => broken));
+    const reservation = await granted(reserve([demandOf({ max: 1 })]));
+    broken = true;
+    await reservation.refund();
+    await denied(reserve([demandOf({ max: 1 })]));
+    broken = false;
+    await granted(reserve([demandOf({ max: 1 })]));
+    await denied(reserve([demandOf({ max: 1 })]));
   });
 
   it('while a call is settled, its cost is kept and charged before the next call', async () => {
@@ -397,37 +406,29 @@ describe('where the store fails', () => {
   for (const answer of [Number.NaN, -1]) {
     it(`by answering ${answer}, calls are denied`, async () => {
       const store: CounterStore = {
-        exclusively: (work) =>
-          work({ read: (keys) => Promise.resolve(keys.map(() => answer)), add: () => Promise.resolve(answer) }),
+        lasting: false,
+        transact: (_nowMs, keys, decide) =>
+          new Promise((resolve) => {
+            resolve(decide(keys.map(() => answer)).result);
+          }),
       };
       assert.equal((await denied(limitsAt(store).reserve([demandOf()]))).code, 'limiter_unavailable');
     });
   }
 
-  it('by letting others in between, no call goes above the limit', async () => {
-    const counts = new Map<string, number>();
-    const yielding = () => new Promise<void>((resolve) => setImmediate(resolve));
-    // A store whose promise of exclusiveness is empty: every operation lets others go first.
-    const store: CounterStore = {
-      exclusively: (work) =>
-        work({
-          read: async (keys) => {
-            await yielding();
-            return keys.map((key) => counts.get(key) ?? 0);
-          },
-          add: async (key, points) => {
-            await yielding();
-            const total = Math.max(0, (counts.get(key) ?? 0) + points);
-            counts.set(key, total);
-            return total;
-          },
+  it('a decision that a store makes again, because others were faster, counts once', async () => {
+    const memory = createMemoryStore();
+    const twice: CounterStore = {
+      lasting: false,
+      transact: (nowMs, keys, decide) =>
+        memory.transact(nowMs, keys, (sums) => {
+          decide(sums.map((sum) => sum + 1));
+          return decide(sums);
         }),
     };
-    const { reserve } = limitsAt(store);
-    const answers = await Promise.all(
-      Array.from({ length: 40 }, () => reserve([demandOf({ max: 5 }), demandOf({ counter: 'x', max: 7 })])),
-    );
-    assert.ok(answers.filter(({ ok }) => ok).length <= 5);
+    const { reserve } = limitsAt(twice);
+    for (let call = 0; call < 3; call += 1) await granted(reserve([demandOf()]));
+    await denied(reserve([demandOf()]));
   });
 
   it('a call at no time is denied', async () => {

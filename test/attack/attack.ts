@@ -1,0 +1,210 @@
+/**
+ * What an attack is, and how it is judged.
+ *
+ * An attack is the body of a Python function that returns what it got; nothing, or an exception, is a failure. The same text runs twice:
+ * in a sandbox, where it has to get nothing, and without one under the same user (the control), where it has to succeed against
+ * the canaries; else it would prove nothing. Where the machine can't let it succeed, the control is skipped and says why.
+ */
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
+import { createSocket } from 'node:dgram';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { PYTHON, unconfined, type RunOptions, type TestSandbox } from '../support/sandbox.js';
+import type { JobOutcome } from '../../src/sandbox.js';
+
+/** Python source as it is: backslashes are Python's. */
+export const py = String.raw;
+
+export interface Attack {
+  readonly name: string;
+  /** The body of a function; what it returns is what it got. `C` has the canaries, by name. */
+  readonly code: string;
+  /** Runs before the body, in the control only: what a sandbox is said not to have. */
+  readonly controlPrelude?: string;
+  /**
+   * What the control needs: `root`; or `kernel`, where the machine may not have what is attacked, and the control is skipped if it
+   * gets nothing outside either.
+   */
+  readonly needs?: 'root' | 'kernel';
+  /** The control has to print the secret, not just anything. */
+  readonly wants?: 'secret';
+  readonly options?: RunOptions;
+  /** How the attacking program may end inside; it may just fail by default. */
+  readonly ends?: readonly JobOutcome['status'][];
+  /** More to check of what became of it inside. */
+  readonly check?: (outcome: JobOutcome) => void;
+}
+
+/** What attacks are after. All of it is real, and reachable for any process of this user. */
+export interface Canaries {
+  /** Never in the text of an attack: it can only come from where it was put. */
+  readonly secret: string;
+  /** What attacks are told. */
+  readonly told: Record<string, unknown>;
+  close(): Promise<void>;
+}
+
+const ENVIRONMENT_NAME = 'CORDON_TEST_TOKEN';
+
+/** Put the secret into a file, an environment, a process, and behind every kind of socket. */
+export async function createCanaries(): Promise<Canaries> {
+  const secret = `CORDON-SECRET-${randomBytes(16).toString('hex')}`;
+  process.env[ENVIRONMENT_NAME] = secret;
+  const directory = mkdtempSync(join(tmpdir(), 'canary-'));
+  const open = join(directory, 'open');
+  mkdirSync(join(open, 'home', '.ssh'), { recursive: true });
+  mkdirSync(join(open, 'writable'));
+  chmodSync(directory, 0o755);
+  chmodSync(join(open, 'writable'), 0o777);
+  const secretFile = join(open, 'secret.txt');
+  for (const path of [secretFile, join(open, 'home', '.ssh', 'id_ed25519'), join(open, 'policy.json')])
+    writeFileSync(path, secret);
+
+  const servers: Server[] = [];
+  const listen = async (...where: [string] | [number, string]) => {
+    const server = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.end(secret);
+    });
+    server.listen(...(where as [number, string]));
+    await once(server, 'listening');
+    servers.push(server);
+    return server.address();
+  };
+  const portOf = (address: ReturnType<Server['address']>) =>
+    typeof address === 'object' && address !== null ? address.port : 0;
+  const unixPath = join(open, 's.sock');
+  await listen(unixPath);
+  chmodSync(unixPath, 0o777);
+  const abstractName = `cordon-test-${randomBytes(8).toString('hex')}`;
+  const tcpPort = portOf(await listen(0, '127.0.0.1'));
+  const tcp6Port = await listen(0, '::1').then(portOf, () => 0);
+  const udp = createSocket('udp4', (_, from) => {
+    udp.send(secret, from.port, from.address);
+  });
+  udp.bind(0, '127.0.0.1');
+  await once(udp, 'listening');
+
+  // A process like the server: the secret in its environment, its memory, its arguments and its working directory; and behind an
+  // abstract socket, which Node can only name with 107 bytes.
+  const code = `
+import socket
+kept = "${secret}" * 100
+s = socket.socket(socket.AF_UNIX); s.bind("\\0${abstractName}"); s.listen()
+print("up", flush=True)
+while True:
+    c, _ = s.accept(); c.sendall(b"${secret}"); c.close()`;
+  const victim = spawn(PYTHON, ['-I', '-c', code], {
+    cwd: open,
+    env: { ...process.env, [ENVIRONMENT_NAME]: secret },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  await once(victim.stdout, 'data');
+
+  const told = {
+    env: ENVIRONMENT_NAME,
+    secretFile,
+    open,
+    home: join(open, 'home'),
+    writable: join(open, 'writable'),
+    unixPath,
+    abstractName,
+    tcpPort,
+    tcp6Port,
+    udpPort: udp.address().port,
+    victim: victim.pid,
+    server: process.pid,
+    tmpdir: tmpdir(),
+  };
+  return {
+    secret,
+    told,
+    async close() {
+      const gone = once(victim, 'exit');
+      victim.kill('SIGKILL');
+      await gone;
+      udp.close();
+      for (const server of servers) server.close();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** The whole program of an attack. */
+export function programOf(attack: Attack, told: Record<string, unknown>, isControl: boolean): string {
+  const body = `${isControl ? (attack.controlPrelude ?? '') : ''}\n${attack.code}`;
+  const indented = body
+    .split('\n')
+    .map((line) => `    ${line}`)
+    .join('\n');
+  return `
+import ctypes, errno, json, os, re, signal, socket, struct, sys, time
+C = json.loads(${JSON.stringify(JSON.stringify({ ...told, inside: !isControl }))})
+libc = ctypes.CDLL(None, use_errno=True)
+def call(result):
+    if result == -1: raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+SECRET = re.compile(rb"CORDON" + rb"-SECRET-[0-9a-f]{32}")
+def attack():
+${indented}
+try:
+    got = attack()
+    print("GOT", repr(got)) if got else print("NOTHING")
+except BaseException as error:
+    print("STOPPED", type(error).__name__, error)
+`;
+}
+
+/** Two tests for each attack: that it gets nothing inside, and that it works outside. */
+export function attackTests(goal: string, attacks: readonly Attack[], sandbox: TestSandbox): void {
+  let canaries: Canaries | undefined;
+  const ready = (): Canaries => {
+    assert.ok(canaries !== undefined);
+    return canaries;
+  };
+  before(async () => {
+    if (sandbox.missing === false) canaries = await createCanaries();
+  });
+  after(() => canaries?.close());
+
+  for (const attack of attacks) {
+    test(`${goal}: ${attack.name} gets nothing`, { skip: sandbox.missing }, async () => {
+      const { secret, told } = ready();
+      const outcome = await sandbox.run(programOf(attack, told, false), attack.options);
+      const all = JSON.stringify(outcome);
+      assert.doesNotMatch(outcome.stdout.text, /^GOT/m);
+      assert.ok(!all.includes(secret), `the secret came out: ${all}`);
+      const ends = attack.ends ?? ['ok'];
+      assert.ok(
+        ends.includes(outcome.status),
+        `${outcome.status}: ${outcome.reason}\n${outcome.stdout.text}${outcome.stderr.text}`,
+      );
+      // An attack that ran to its end says what stopped it: one that never ran would prove nothing.
+      if (outcome.status === 'ok') assert.match(outcome.stdout.text, /^(STOPPED|NOTHING)/m, outcome.stderr.text);
+      attack.check?.(outcome);
+    });
+
+    const needsRoot = attack.needs === 'root' && process.getuid?.() !== 0 ? 'needs root' : false;
+    test(
+      `${goal}, control: ${attack.name} succeeds without a sandbox`,
+      { skip: sandbox.missing || needsRoot },
+      async (t) => {
+        const { secret, told } = ready();
+        const ran = await unconfined(programOf(attack, told, true));
+        if (attack.needs === 'kernel' && !/^GOT/m.test(ran.stdout)) {
+          t.skip(`not to be had on this machine even without a sandbox: ${ran.stdout.trim()}`);
+          return;
+        }
+        assert.match(ran.stdout, /^GOT/m, ran.stdout + ran.stderr);
+        if (attack.wants === 'secret') assert.ok(ran.stdout.includes(secret), ran.stdout);
+      },
+    );
+  }
+}

@@ -1,0 +1,275 @@
+/** Goal: to reach other processes: to see, signal, trace, slow down or outlive them. */
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { after, test } from 'node:test';
+import { once } from 'node:events';
+import { openSandbox, processes, until } from '../support/sandbox.js';
+import { attackTests, py, type Attack } from './attack.js';
+
+/** A victim of its own for each control: most attacks do not leave one alive. Inside, it is process 1 or a process of the host. */
+const PRELUDE = `
+import subprocess
+victim = subprocess.Popen([sys.executable, "-I", "-c", "import time; print('up', flush=True); time.sleep(60)"], stdout=subprocess.PIPE)
+victim.stdout.readline()
+C["victims"] = [victim.pid]`;
+
+/** Inside: the warden, a process of the host by its number there, the server, and a guess at what is near. */
+const TARGETS = 'targets = C.get("victims") or [1, C["victim"], C["server"], os.getppid(), os.getpid() - 1]';
+
+const against = (name: string, body: string, more: Partial<Attack> = {}): Attack => ({
+  name,
+  controlPrelude: PRELUDE,
+  code: `${TARGETS}\ntargets = [pid for pid in targets if pid > 0]\nfound = []\nfor pid in targets:\n    try:\n${body
+    .trim()
+    .split('\n')
+    .map((line) => `        ${line}`)
+    .join('\n')}\n    except OSError as error: last = error\nif found: return found\nraise last`,
+  ...more,
+});
+
+const signals = ['SIGKILL', 'SIGSTOP', 'SIGTERM', 'SIGSEGV', 'SIGUSR1', 'SIGINT'];
+const NR = (x86: number, arm: number): string => `{"x86_64": ${x86}}.get(os.uname().machine, ${arm})`;
+
+const ATTACKS: readonly Attack[] = [
+  {
+    name: 'the list of processes',
+    controlPrelude: 'C["own"] = os.getpid()',
+    code: py`
+own = {os.getpid()}
+return [pid for pid in os.listdir("/proc") if pid.isdigit() and int(pid) not in own]`,
+  },
+  { name: 'a process of the host by its number', code: py`return os.listdir(f"/proc/{C['victim']}")` },
+  {
+    name: 'whether a process of the host is alive',
+    code: py`
+os.kill(C["victim"], 0)
+return True`,
+  },
+  ...signals.map((name) => against(`${name} by kill`, `os.kill(pid, signal.${name})\nfound.append(pid)`)),
+  against('SIGKILL by tgkill', `call(libc.syscall(${NR(234, 131)}, pid, pid, 9))\nfound.append(pid)`),
+  against('SIGKILL by tkill', `call(libc.syscall(${NR(200, 130)}, pid, 9))\nfound.append(pid)`),
+  against('SIGKILL by sigqueue', 'call(libc.sigqueue(pid, 9, None))\nfound.append(pid)'),
+  against(
+    'SIGKILL by a process descriptor',
+    `fd = call(libc.syscall(434, pid, 0))\ncall(libc.syscall(424, fd, 9, None, 0))\nfound.append(pid)`,
+  ),
+  against(
+    'a signal to another process group',
+    `
+group = os.getpgid(pid)  # 0: it is outside of what can be seen
+if group == 0: raise OSError("outside")
+os.killpg(group, 0)
+found.append(group)`,
+  ),
+  {
+    name: 'SIGIO made SIGKILL, sent to another process by a pipe',
+    controlPrelude: PRELUDE,
+    code: py`
+import fcntl
+for pid in C.get("victims") or [1]:
+    r, w = os.pipe()
+    fcntl.fcntl(r, 10, 9); fcntl.fcntl(r, fcntl.F_SETOWN, pid); fcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+    os.write(w, b"x"); time.sleep(0.2)
+    try: state = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0]
+    except OSError: return None
+    if state == "Z": return pid`,
+  },
+  against('ptrace attach', 'call(libc.ptrace(16, pid, None, None))\nfound.append(pid)', { needs: 'kernel' }),
+  against('ptrace seize', 'call(libc.ptrace(0x4206, pid, None, None))\nfound.append(pid)', { needs: 'kernel' }),
+  against(
+    'reading memory by process_vm_readv',
+    `
+buffer = ctypes.create_string_buffer(16)
+address = int(open(f"/proc/{pid}/maps").readline().split("-")[0], 16)
+local = (ctypes.c_void_p * 2)(ctypes.addressof(buffer), 16); remote = (ctypes.c_void_p * 2)(address, 16)
+found.append(call(libc.process_vm_readv(pid, local, 1, remote, 1, 0)))`,
+    { needs: 'kernel' },
+  ),
+  against('reading memory by /proc/PID/mem', 'open(f"/proc/{pid}/mem", "rb")\nfound.append(pid)', { needs: 'kernel' }),
+  against('writing memory by /proc/PID/mem', 'open(f"/proc/{pid}/mem", "r+b", 0)\nfound.append(pid)', {
+    needs: 'kernel',
+  }),
+  against('the map of another’s memory', 'found.append(open(f"/proc/{pid}/maps").read(10))'),
+  against(
+    'a descriptor of another process',
+    'fd = call(libc.syscall(434, pid, 0))\nfound.append(call(libc.syscall(438, fd, 0, 0)))',
+    { needs: 'kernel' },
+  ),
+  against(
+    'comparing kernel objects by kcmp',
+    `found.append(call(libc.syscall(${NR(312, 272)}, os.getpid(), pid, 1, 0, 0)) + 1)`,
+    { needs: 'kernel' },
+  ),
+  against(
+    'another’s memory thrown away by process_madvise',
+    `
+fd = call(libc.syscall(434, pid, 0))
+address = int(open(f"/proc/{pid}/maps").readline().split("-")[0], 16)
+found.append(call(libc.syscall(440, fd, (ctypes.c_void_p * 2)(address, 4096), 1, 20, 0)))`,
+    { needs: 'kernel' },
+  ),
+  against('a lower priority for another', 'os.setpriority(os.PRIO_PROCESS, pid, 19)\nfound.append(pid)'),
+  against('a processor for another', 'os.sched_setaffinity(pid, {0})\nfound.append(pid)'),
+  against('a scheduler for another', `os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))\nfound.append(pid)`),
+  against(
+    'a lower limit for another',
+    'import resource\nresource.prlimit(pid, resource.RLIMIT_CPU, (1, 1))\nfound.append(pid)',
+  ),
+  against('the limits of another', 'import resource\nfound.append(resource.prlimit(pid, resource.RLIMIT_NOFILE))'),
+  against('a disk priority for another', `call(libc.syscall(${NR(251, 30)}, 1, pid, 3 << 13))\nfound.append(pid)`),
+  against(
+    'making the kernel kill another first',
+    'open(f"/proc/{pid}/oom_score_adj", "w").write("1000")\nfound.append(pid)',
+  ),
+  against(
+    'moving the pages of another',
+    `found.append(call(libc.syscall(${NR(279, 239)}, pid, 0, None, None, None, 0)) + 1)`,
+    { needs: 'kernel' },
+  ),
+  against('what another has open', 'found.append(os.listdir(f"/proc/{pid}/fd"))', { needs: 'kernel' }),
+  against('where another’s program is', 'found.append(os.readlink(f"/proc/{pid}/exe"))', { needs: 'kernel' }),
+  against('the namespaces of another', 'found.append(os.readlink(f"/proc/{pid}/ns/pid"))', { needs: 'kernel' }),
+  against('the system call another is in', 'found.append(open(f"/proc/{pid}/syscall").read())', { needs: 'kernel' }),
+  against('the kernel stack of another', 'found.append(open(f"/proc/{pid}/stack").read())', { needs: 'kernel' }),
+  against(
+    'the session of another',
+    'sid = os.getsid(pid)\nfound.append(sid or 0) if sid else None\nif not sid: raise OSError("outside")',
+    { needs: 'kernel' },
+  ),
+  {
+    name: 'becoming a tracer of its own child',
+    needs: 'kernel',
+    code: py`
+pid = os.fork()
+if pid == 0:
+    libc.ptrace(0, 0, None, None); os.kill(os.getpid(), signal.SIGSTOP); os._exit(0)
+_, status = os.waitpid(pid, os.WUNTRACED | os.WNOHANG) if False else (0, 0)
+time.sleep(0.2); result = libc.ptrace(24, pid, None, None)
+os.kill(pid, 9); os.waitpid(pid, 0)
+return result == 0`,
+  },
+  {
+    name: 'taking orphans from the warden as a sub-reaper',
+    code: py`
+call(libc.prctl(36, 1, 0, 0, 0))
+return True`,
+  },
+  {
+    name: 'a child that is its parent’s sibling (CLONE_PARENT)',
+    code: py`
+pid = call(libc.syscall({"x86_64": 56}.get(os.uname().machine, 220), 0x8000 | 17, None, None, None, None))
+if pid == 0: os._exit(0)
+return pid`,
+  },
+  {
+    name: 'the right for others to trace it',
+    needs: 'kernel',
+    code: py`
+call(libc.prctl(0x59616d61, -1, 0, 0, 0))
+return True`,
+  },
+  ...(
+    [
+      ['user', 0x10000000, false],
+      ['mount', 0x20000, true],
+      ['process', 0x20000000, true],
+      ['network', 0x40000000, true],
+      ['IPC', 0x8000000, true],
+      ['UTS', 0x4000000, true],
+      ['cgroup', 0x2000000, true],
+      ['time', 0x80, true],
+    ] as const
+  ).flatMap(([name, flag, root]): Attack[] => [
+    {
+      name: `a new ${name} namespace by unshare`,
+      needs: root ? 'root' : 'kernel',
+      code: `call(libc.unshare(${flag}))\nreturn True`,
+    },
+    ...(name === 'time'
+      ? []
+      : [
+          {
+            name: `a new ${name} namespace by clone`,
+            needs: root ? ('root' as const) : ('kernel' as const),
+            code: `pid = call(libc.syscall(${NR(56, 220)}, ${flag} | 17, None, None, None, None))\nif pid == 0: os._exit(0)\nreturn pid`,
+          },
+        ]),
+  ]),
+  {
+    name: 'clone3, whose flags no filter can see',
+    needs: 'kernel',
+    code: py`
+args = (ctypes.c_uint64 * 11)(0x10000000, 0, 0, 0, 17)
+pid = call(libc.syscall(435, args, 88))
+if pid == 0: os._exit(0)
+return pid`,
+  },
+];
+
+const sandbox = await openSandbox({ warm: 1 });
+attackTests('processes', ATTACKS, sandbox);
+
+// What the host sees: nothing of a run is alive after its answer, and other processes of the same user are untouched.
+const bystander = spawn('sleep', ['3600']);
+after(() => bystander.kill('SIGKILL'));
+
+for (const [name, code] of [
+  [
+    'kill(-1) with every signal',
+    'import os, signal\nfor s in (15, 1, 2, 10, 12, 19, 9):\n    try: os.kill(-1, s)\n    except OSError: pass',
+  ],
+  [
+    'kill of every number there is',
+    'import os\nfor pid in range(1, 1 << 16):\n    if pid == os.getpid(): continue\n    try: os.kill(pid, 9)\n    except OSError: pass',
+  ],
+  [
+    'killpg of every number there is',
+    'import os\nfor pid in range(1, 1 << 16):\n    if pid == os.getpgid(0): continue\n    try: os.killpg(pid, 9)\n    except OSError: pass',
+  ],
+] as const) {
+  test(`processes: ${name} spares everything outside`, { skip: sandbox.missing }, async () => {
+    const outcome = await sandbox.run(code);
+    assert.ok(['ok', 'killed'].includes(outcome.status), outcome.reason);
+    assert.equal(bystander.exitCode ?? bystander.signalCode, null);
+    assert.equal((await sandbox.run('print(1)')).status, 'ok');
+  });
+}
+
+test('processes: nothing that a program starts outlives it', { skip: sandbox.missing }, async () => {
+  const marker = `${4_000_000 + process.pid}`;
+  const outcome = await sandbox.run(`
+import os, subprocess
+for n in range(5):
+    if os.fork() == 0:
+        os.setsid()
+        for fd in range(0, 100):
+            try: os.close(fd)
+            except OSError: pass
+        if os.fork() == 0: os.execv("/bin/sleep", ["sleep", "${marker}"])
+        os._exit(0)
+import time
+while sum("${marker}" in open(f"/proc/{p}/cmdline").read() for p in os.listdir("/proc") if p.isdigit() and os.path.exists(f"/proc/{p}/cmdline")) < 5: time.sleep(0.01)
+print("five")`);
+  assert.equal(outcome.stdout.text, 'five\n', outcome.stderr.text + outcome.reason);
+  await until(
+    () => !processes().some(({ command }) => command === `sleep ${marker}`),
+    'no process of the program is left',
+  );
+});
+
+test(
+  'processes, control: what is started without a sandbox outlives its parent',
+  { skip: sandbox.missing },
+  async () => {
+    const marker = `${5_000_000 + process.pid}`;
+    const parent = spawn('sh', ['-c', `setsid sleep ${marker} & exit 0`], { stdio: 'ignore' });
+    await once(parent, 'exit');
+    let left: { id: number } | undefined;
+    await until(
+      () => (left = processes().find(({ command }) => command === `sleep ${marker}`)) !== undefined,
+      'it is alive',
+    );
+    process.kill(left?.id ?? 0, 'SIGKILL');
+  },
+);

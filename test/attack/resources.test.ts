@@ -1,0 +1,389 @@
+/** Goal: to take more than a job's share, by every kind of it; or to lift a limit. */
+
+import assert from 'node:assert/strict';
+import { freemem } from 'node:os';
+import { test } from 'node:test';
+import { openSandbox } from '../support/sandbox.js';
+import { attackTests, py, type Attack } from './attack.js';
+
+const MEMORY_MB = 96;
+/** More than any overshoot between two looks of the warden. */
+const WANTED_MB = 320;
+
+/** Take memory in pieces of 8 MB, touched, until it is far over the limit. */
+const memory = (name: string, setup: string, piece: string, more: Partial<Attack> = {}): Attack => ({
+  name: `memory: ${name}`,
+  ends: ['ok', 'memory', 'error', 'killed'],
+  options: { limits: { memoryMb: MEMORY_MB, fileSizeMb: 1024 } },
+  code: `${setup}
+keep, got = [], 0
+data = b"x" * (8 << 20)
+while got < ${WANTED_MB}:
+${piece
+  .trim()
+  .split('\n')
+  .map((line) => `    ${line}`)
+  .join('\n')}
+    got += 8; time.sleep(0.002)
+return got`,
+  ...more,
+});
+
+const NR = (x86: number, arm: number): string => `{"x86_64": ${x86}}.get(os.uname().machine, ${arm})`;
+
+const ATTACKS: readonly Attack[] = [
+  memory('bytearray', '', 'keep.append(bytearray(data))'),
+  memory('bytes in a bytes', '', 'keep.append(data + b"y")'),
+  memory(
+    'a private mapping',
+    'import mmap',
+    'm = mmap.mmap(-1, 8 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS); m.write(data); keep.append(m)',
+  ),
+  memory('a shared mapping', 'import mmap', 'm = mmap.mmap(-1, 8 << 20); m.write(data); keep.append(m)'),
+  memory(
+    'a private mapping of a file, written to',
+    'import mmap\nf = open("f", "w+b"); f.truncate(8 << 20)',
+    'm = mmap.mmap(f.fileno(), 8 << 20, mmap.MAP_PRIVATE); m.write(data); keep.append(m)',
+  ),
+  memory(
+    'malloc',
+    'libc.malloc.restype = ctypes.c_void_p',
+    'p = libc.malloc(8 << 20)\nif not p: raise MemoryError\nctypes.memset(p, 1, 8 << 20)',
+  ),
+  memory(
+    'brk',
+    'libc.sbrk.restype = ctypes.c_void_p; libc.sbrk.argtypes = [ctypes.c_ssize_t]',
+    'p = libc.sbrk(8 << 20)\nif p == 2**64 - 1: raise MemoryError\nctypes.memset(p, 1, 8 << 20)',
+  ),
+  ...['/tmp', '/dev/shm', '/work'].map((place) =>
+    memory(
+      `a file in ${place}`,
+      `place = "${place}" if C["inside"] else C["writable"]`,
+      'open(f"{place}/f{got}", "wb").write(data)',
+    ),
+  ),
+  memory(
+    'files that are unlinked and held open',
+    '',
+    'f = open("f", "w+b", 0); os.unlink("f"); f.write(data); keep.append(f)',
+  ),
+  memory('memfd', '', 'fd = os.memfd_create("x"); os.write(fd, data); keep.append(fd)', { needs: 'kernel' }),
+  memory(
+    'System V shared memory',
+    'libc.shmat.restype = ctypes.c_void_p; libc.shmat.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int]',
+    'i = call(libc.shmget(0, 8 << 20, 0o1600)); p = libc.shmat(i, None, 0); libc.shmctl(i, 0, None); ctypes.memset(p, 1, 8 << 20)',
+    { needs: 'kernel' },
+  ),
+  memory(
+    'System V shared memory that is not mapped',
+    'libc.shmat.restype = ctypes.c_void_p; libc.shmat.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int]\nlibc.shmdt.argtypes = [ctypes.c_void_p]',
+    'i = call(libc.shmget(0, 8 << 20, 0o1600)); p = libc.shmat(i, None, 0); ctypes.memset(p, 1, 8 << 20); libc.shmctl(i, 0, None); libc.shmdt(p)',
+    { needs: 'kernel' },
+  ),
+  memory(
+    'many processes',
+    '',
+    'if os.fork() == 0:\n    os.closerange(0, 3); kept = os.urandom(8 << 20); time.sleep(3); os._exit(0)\ntime.sleep(0.03)',
+  ),
+  memory(
+    'many processes that detach themselves',
+    '',
+    'if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        os.closerange(0, 3); kept = os.urandom(8 << 20); time.sleep(3)\n    os._exit(0)\nos.wait(); time.sleep(0.03)',
+  ),
+  memory(
+    'the stacks of threads',
+    'import threading\nthreading.stack_size(16 << 20)\ndef deep():\n    p = (ctypes.c_char * (8 << 20))(); ctypes.memset(p, 1, 8 << 20); time.sleep(20)',
+    't = threading.Thread(target=deep, daemon=True); t.start(); time.sleep(0.01)',
+  ),
+  memory(
+    'huge pages',
+    'import mmap',
+    'm = mmap.mmap(-1, 8 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000); m.write(data); keep.append(m)',
+    { needs: 'kernel' },
+  ),
+  memory(
+    'page tables',
+    'import mmap\nm = mmap.mmap(-1, 1 << 45, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000)\nplace = 0',
+    'for _ in range(1024):\n    m[place]; place += 2 << 20\nkeep.append(0)',
+    {
+      needs: 'kernel',
+      options: { limits: { memoryMb: MEMORY_MB, timeoutSeconds: 10 } },
+      ends: ['ok', 'memory', 'error', 'killed', 'timeout'],
+    },
+  ),
+  memory(
+    'memory that fork shares and children write to',
+    'import mmap\nm = mmap.mmap(-1, 64 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\nm.write(b"x" * (64 << 20))',
+    'if os.fork() == 0:\n    for n in range(got, got + 8): m[n << 12:(n << 12) + (8 << 20)] = data\n    os.closerange(0, 3); time.sleep(3); os._exit(0)\ntime.sleep(0.02)',
+  ),
+  {
+    name: 'locking memory',
+    needs: 'kernel',
+    code: py`
+import mmap
+m = mmap.mmap(-1, 16 << 20); m.write(bytes(16 << 20))
+return call(libc.mlock(ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(m))), ctypes.c_size_t(16 << 20))) == 0`,
+  },
+
+  // Time of the processor: 0.5 s is given, 1.5 s is wanted.
+  ...(
+    [
+      ['one process', 'while time.process_time() < 1.5: pass\nreturn time.process_time()'],
+      [
+        'many processes',
+        'pids = []\nfor _ in range(4):\n    pid = os.fork()\n    if pid == 0:\n        while time.process_time() < 0.5: pass\n        os._exit(0)\n    pids.append(pid)\nreturn all(os.waitpid(pid, 0)[1] == 0 for pid in pids)',
+      ],
+      [
+        'short processes one after the other',
+        'import resource\nwhile sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) < 1.5:\n    pid = os.fork()\n    if pid == 0:\n        while time.process_time() < 0.1: pass\n        os._exit(0)\n    os.waitpid(pid, 0)\nreturn True',
+      ],
+      [
+        'threads',
+        'import threading, hashlib\ndef work():\n    while time.process_time() < 1.5: hashlib.sha256(bytes(1 << 20))\nts = [threading.Thread(target=work) for _ in range(4)]\n[t.start() for t in ts]; [t.join() for t in ts]\nreturn time.process_time()',
+      ],
+      [
+        'processes nobody waits for',
+        'signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nr, w = os.pipe()\nfor _ in range(15):\n    pid = os.fork()\n    if pid == 0:\n        while time.process_time() < 0.1: pass\n        os.write(w, b"."); os._exit(0)\n    time.sleep(0.01)\ngot = 0\nwhile got < 15: got += len(os.read(r, 100))\nreturn got',
+      ],
+      ['the kernel, by system calls', 'while time.process_time() < 1.5: os.urandom(1 << 20)\nreturn True'],
+      [
+        'processes that ignore SIGXCPU',
+        'signal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile time.process_time() < 1.5: pass\nreturn True',
+      ],
+    ] as const
+  ).map(([name, code]): Attack => ({
+    name: `CPU time: ${name}`,
+    code,
+    ends: ['timeout'],
+    options: { limits: { cpuSeconds: 0.5, timeoutSeconds: 15 } },
+  })),
+
+  // Wall time: 0.4 s is given.
+  ...(
+    [
+      ['sleep', 'time.sleep(1.5)\nreturn True'],
+      [
+        'sleep with every signal blocked',
+        'signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\ntime.sleep(1.5)\nreturn True',
+      ],
+      [
+        'a clock that is set back',
+        'end = time.monotonic() + 1.5\ntry: time.clock_settime(time.CLOCK_REALTIME, time.time())\nexcept OSError: pass\nwhile time.monotonic() < end: time.sleep(0.1)\nreturn True',
+      ],
+      [
+        'an uninterruptible wait',
+        'pid = libc.vfork() if False else os.fork()\nif pid == 0: time.sleep(1.5); os._exit(0)\nos.waitpid(pid, 0)\nreturn True',
+      ],
+    ] as const
+  ).map(([name, code]): Attack => ({
+    name: `time: ${name}`,
+    code,
+    ends: ['timeout'],
+    options: { limits: { timeoutSeconds: 0.4 } },
+  })),
+
+  {
+    name: 'disk: more bytes than there are',
+    code: py`
+base = C["writable"] if not C["inside"] else "/work"
+for n in range(48): open(f"{base}/{n}", "wb").write(bytes(1 << 20))
+return n`,
+  },
+  {
+    name: 'disk: more bytes, spread over every writable place',
+    code: py`
+places = [C["writable"]] if not C["inside"] else ["/work", "/tmp", "/dev/shm", "/code"]
+for n in range(48): open(f"{places[n % len(places)]}/{n}", "wb").write(bytes(1 << 20))
+return n`,
+    options: { limits: { memoryMb: 512 } },
+  },
+  {
+    name: 'disk: more files than there are inodes',
+    code: py`
+base = C["writable"] if not C["inside"] else "/work"
+for n in range(2000): open(f"{base}/f{n}", "w").close()
+return n`,
+  },
+  {
+    name: 'disk: more directories than there are inodes',
+    code: py`
+base = C["writable"] if not C["inside"] else "/work"
+for n in range(2000): os.mkdir(f"{base}/d{n}")
+return n`,
+  },
+  {
+    name: 'disk: one file that is too large',
+    code: py`
+f = open("large", "wb")
+for n in range(24): f.write(bytes(1 << 20)); f.flush()
+return n`,
+  },
+  {
+    name: 'disk: one sparse file that is too large',
+    code: py`
+f = open("sparse", "wb"); f.truncate(1 << 34)
+return os.path.getsize("sparse")`,
+  },
+  {
+    name: 'disk: fallocate',
+    code: py`
+f = open("fallocated", "wb"); os.posix_fallocate(f.fileno(), 0, 64 << 20)
+return True`,
+  },
+
+  {
+    name: 'processes: more than are given',
+    ends: ['ok', 'error'],
+    code: py`
+pids = []
+for _ in range(100):
+    pid = os.fork()
+    if pid == 0: time.sleep(10); os._exit(0)
+    pids.append(pid)
+return len(pids)`,
+  },
+  {
+    name: 'processes: more threads than are given',
+    ends: ['ok', 'error'],
+    code: py`
+import threading
+for _ in range(100): threading.Thread(target=time.sleep, args=(5,), daemon=True).start()
+return threading.active_count()`,
+  },
+  {
+    name: 'processes: more, by shells',
+    code: py`
+import subprocess
+out = subprocess.run("n=0; while [ $n -lt 100 ]; do sleep 3 >/dev/null 2>&1 & n=$((n+1)); done; echo all", shell=True, capture_output=True, text=True)
+return out.stdout == "all\n"`,
+  },
+  {
+    name: 'descriptors: more than are given',
+    code: py`
+import resource
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE); resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+return len([os.open("/dev/null", os.O_RDONLY) for _ in range(400)])`,
+  },
+
+  ...(['CPU', 'DATA', 'NPROC', 'NOFILE', 'FSIZE', 'CORE', 'MEMLOCK'] as const).map((name): Attack => ({
+    name: `a limit raised again: RLIMIT_${name}`,
+    needs: 'kernel',
+    controlPrelude: `import resource; resource.setrlimit(resource.RLIMIT_${name}, (${name === 'CPU' ? 100 : name === 'DATA' ? '1 << 31' : 500},) * 2)`,
+    code: `
+import resource
+soft, hard = resource.getrlimit(resource.RLIMIT_${name})
+if hard == -1: return "unlimited"
+resource.setrlimit(resource.RLIMIT_${name}, (hard + 1, hard + 1))
+return hard`,
+  })),
+  {
+    name: 'a better priority',
+    needs: 'root',
+    code: py`
+before = os.nice(0); os.nice(-1)
+return os.nice(0) < before`,
+  },
+  {
+    name: 'a real-time scheduler',
+    needs: 'kernel',
+    code: py`
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+return True`,
+  },
+  {
+    name: 'a deadline scheduler',
+    needs: 'kernel',
+    code: py`
+attr = struct.pack("IIQiIQQQ", 48, 6, 0, 0, 0, 1000000, 10000000, 10000000)
+return call(libc.syscall(${NR(314, 274)}, 0, attr, 0)) == 0`,
+  },
+  {
+    name: 'real-time disk priority',
+    needs: 'root',
+    code: `return call(libc.syscall(${NR(251, 30)}, 1, 0, 1 << 13)) == 0`,
+  },
+  {
+    name: 'output: more than is given',
+    ends: ['output'],
+    options: { limits: { outputMb: 1 } },
+    code: py`
+for n in range(40): os.write(2, b"x" * 65536)
+return n`,
+  },
+  {
+    name: 'output: more, by many processes on both streams',
+    ends: ['output'],
+    options: { limits: { outputMb: 1 } },
+    code: py`
+pids = []
+for k in range(4):
+    pid = os.fork()
+    if pid == 0:
+        for n in range(40): os.write(1 + k % 2 if C["inside"] else 2, b"x" * 65536)
+        os._exit(0)
+    pids.append(pid)
+return all(os.waitpid(pid, 0)[1] == 0 for pid in pids)`,
+  },
+];
+
+const sandbox = await openSandbox({ warm: 1 });
+attackTests('resources', ATTACKS, sandbox);
+
+// Memory of the kernel's that belongs to no process's map: seen from the host.
+const FILL: readonly (readonly [name: string, code: string])[] = [
+  [
+    'the buffers of Unix sockets',
+    `a, b = socket.socketpair(); keep += [a, b]
+            for s in (a, b):
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 30); s.setblocking(False)
+                try:
+                    while True: s.send(bytes(1 << 15))
+                except BlockingIOError: pass`,
+  ],
+  [
+    'the buffers of TCP connections',
+    `l = socket.create_server(("127.0.0.1", 0)); a = socket.create_connection(l.getsockname()); b = l.accept()[0]; keep += [a, b]; l.close()
+            for s in (a, b):
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 30); s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 30); s.setblocking(False)
+                try:
+                    while True: s.send(bytes(1 << 16))
+                except BlockingIOError: pass`,
+  ],
+  [
+    'the buffers of pipes',
+    `r, w = os.pipe(); keep += [r, w]; os.set_blocking(w, False)
+            try: fcntl.fcntl(w, 1031, 1 << 20)
+            except OSError: pass
+            try:
+                while True: os.write(w, bytes(1 << 16))
+            except BlockingIOError: pass`,
+  ],
+];
+
+for (const [name, fill] of FILL) {
+  test(`resources: memory: ${name} count as well`, { skip: sandbox.missing }, async () => {
+    const before = freemem();
+    let lowest = before;
+    const timer = setInterval(() => {
+      lowest = Math.min(lowest, freemem());
+    }, 20);
+    const outcome = await sandbox.run(
+      `
+import fcntl, os, socket, time
+for _ in range(40):
+    if os.fork() == 0:
+        keep = []
+        try:
+          while True:
+            ${fill}
+        except OSError: pass
+        time.sleep(60)
+time.sleep(60)`,
+      { limits: { memoryMb: 128, timeoutSeconds: 6 } },
+    );
+    clearInterval(timer);
+    const takenMb = Math.round((before - lowest) / 2 ** 20);
+    assert.ok(['memory', 'timeout'].includes(outcome.status), outcome.reason);
+    assert.ok(takenMb < 128 + 512, `${takenMb} MB were taken with a limit of 128 MB: ${outcome.reason}`);
+  });
+}
