@@ -2,7 +2,7 @@
  * The files of one log: `audit.jsonl`, which is written, and `audit.jsonl.000000001234`, each full one by the number of
  * its last line. A file is renamed once and never again, and names sort in the order of the lines.
  */
-import { closeSync, existsSync, openSync, readdirSync, readSync, renameSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 
 const DIGITS = 12;
