@@ -9,7 +9,7 @@ export interface Summary {
 }
 
 /** Median and 95th percentile (nearest rank). */
-export function summarize(samplesMs: readonly number[]): Summary {
+function summarize(samplesMs: readonly number[]): Summary {
   const sorted = [...samplesMs].sort((a, b) => a - b);
   const rank = (share: number) => sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? NaN;
   return { medianMs: rank(0.5), p95Ms: rank(0.95), samples: sorted.length };
