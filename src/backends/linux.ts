@@ -21,6 +21,9 @@ const SCARCE_SHARE = 0.05;
 /** How often a sandbox is asked for when the zygote ends meanwhile. */
 const MAX_ATTEMPTS = 3;
 
+/** A job lost sooner than this was given to a sandbox that was dying already. */
+const LOST_AT_ONCE_MS = 1000;
+
 export interface LinuxOptions {
   readonly guarantees: Guarantees;
   readonly preload: readonly string[];
@@ -29,11 +32,22 @@ export interface LinuxOptions {
   readonly diskInodes: number;
 }
 
+/**
+ * Whether a job was lost because its ready sandbox was on its way out when it was taken: at once, and without a word. Then it
+ * may run again in another: what it did, if anything, was done to a sandbox that is gone.
+ */
+function wasDyingAlready({ status, usage, stdout, stderr }: JobOutcome): boolean {
+  const silent = stdout.totalBytes + stderr.totalBytes === 0;
+  return status === 'unavailable' && silent && usage.durationMs < LOST_AT_ONCE_MS;
+}
+
 /** See Backend; the settings are those of `selectBackend`. */
 export function createLinuxBackend(options: LinuxOptions): Backend {
   let zygote: Promise<Zygote> | null = null;
   let jobsStarted = 0;
   let closed = false;
+  /** As it is now, and not as it was before an await. */
+  const isClosed = () => closed;
   const running = new Set<Promise<unknown>>();
 
   const theZygote = (): Promise<Zygote> => {
@@ -103,7 +117,13 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
       return unavailable(`no sandbox could be made: ${error instanceof Error ? error.message : String(error)}`, true);
     }
     jobsStarted += 1;
-    return runJob(sandbox, job, signal, onOutput);
+    const outcome = await runJob(sandbox, job, signal, onOutput);
+    if (isClosed() || !wasDyingAlready(outcome)) return outcome;
+    try {
+      return await runJob(await make(), job, signal, onOutput);
+    } catch {
+      return outcome;
+    }
   };
 
   return {
