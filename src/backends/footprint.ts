@@ -5,8 +5,9 @@ import { readFile } from 'node:fs/promises';
 /** Resident memory of `pid` and all its descendants, in bytes; pages that they share count in each. */
 export async function residentBytes(pid: number): Promise<number> {
   const { default: pidusage } = await import('pidusage');
-  const used = await pidusage(await family(pid)).catch(() => ({}));
-  return Object.values(used).reduce((total, { memory }) => total + memory, 0);
+  // Its types don't say so, but one that has ended meanwhile is null.
+  const used: Record<string, { memory: number } | null> = await pidusage(await family(pid)).catch(() => ({}));
+  return Object.values(used).reduce((total, one) => total + (one?.memory ?? 0), 0);
 }
 
 async function family(pid: number): Promise<number[]> {

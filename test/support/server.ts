@@ -28,7 +28,11 @@ export const OPEN_POLICY = { version: '1', default: 'deny', tools: { code_execut
 /** Why sandboxes can't be had on this machine, or false; for a test's `skip`. */
 export function whyNoSandbox(): string | false {
   const doctor = spawnSync(process.execPath, [MAIN, 'doctor'], { encoding: 'utf8', cwd: tmpdir() });
-  return doctor.status === 0 ? false : `no sandbox here:\n${doctor.stdout}${doctor.stderr}`;
+  if (doctor.status === 0) return false;
+  const said = `${doctor.stdout}${doctor.stderr}`;
+  // Anything else than a plain no is a fault, and must fail the tests instead of skipping them.
+  if (!said.includes("can't be had here")) throw new Error(`cordon doctor failed:\n${said}`);
+  return `no sandbox here:\n${said}`;
 }
 
 /** A directory with a policy and room for an audit log, gone with `remove`. */
