@@ -30,6 +30,8 @@ export interface StartOptions {
   readonly audit?: string | undefined;
   /** `--state` */
   readonly state?: string | undefined;
+  /** Called once the machine is being probed, which leaves this process idle for a moment. */
+  readonly onProbing?: () => unknown;
   /** Sandboxes to keep ready; the policy's number when left out. */
   readonly warm?: number;
 }
@@ -82,9 +84,11 @@ export async function start(options: StartOptions): Promise<Started> {
   const { loaded, origin } = await readPolicy(options.policy);
   try {
     const choice = chooseState(options.state, process.env);
-    const audit = await openAudit(options.audit, process.env);
     let settings = backendSettings(loaded.policy.sandbox, options.warm);
-    const backend = createReplaceable(await selectBackend(settings));
+    const selecting = selectBackend(settings, options.onProbing);
+    selecting.catch(() => undefined); // waited for below
+    const audit = await openAudit(options.audit, process.env);
+    const backend = createReplaceable(await selecting);
     const slots = createSlots(loaded.policy.sandbox);
 
     const database = openDatabase(databasePath(choice));

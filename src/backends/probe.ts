@@ -38,7 +38,7 @@ const answer = z.strictObject({
 const nothing = (problem: string): Probe => ({ tier: null, layers: [], interpreter: null, problem });
 
 /** Try everything once, with the interpreter `python` (a command on PATH or a path; shims are seen through). Never rejects. */
-export async function probe(python: string): Promise<Probe> {
+export async function probe(python: string, onProbing?: () => unknown): Promise<Probe> {
   if (process.platform !== 'linux') {
     return nothing(
       `programs are confined by the Linux kernel, and this is ${process.platform}: run Cordon on Linux, in a virtual machine or in WSL 2`,
@@ -49,13 +49,15 @@ export async function probe(python: string): Promise<Probe> {
   }
   const { execa } = await import('execa');
   // The environment stays: a shim (pyenv, asdf) finds the real interpreter by it. -I keeps PYTHON* variables out.
-  const ran = await execa(python, ['-I', '-S', 'probe.py'], {
+  const running = execa(python, ['-I', '-S', 'probe.py'], {
     cwd: sandboxDirectory,
     reject: false,
     stdin: 'ignore',
     timeout: PROBE_TIMEOUT_MS,
     maxBuffer: 1 << 20,
   });
+  onProbing?.();
+  const ran = await running;
   if (ran.failed) {
     const why = ran.timedOut
       ? `did not answer within ${PROBE_TIMEOUT_MS / 1000} s`

@@ -27,9 +27,12 @@ export class BackendUnavailable extends Error {
   }
 }
 
-/** Find out what is to be had and make the backend for it. Throws BackendUnavailable. Starts nothing that stays. */
-export async function selectBackend(settings: BackendSettings): Promise<Backend> {
-  const found = await probe(settings.python);
+/**
+ * Find out what is to be had and make the backend for it. Throws BackendUnavailable. Starts nothing that stays.
+ * `onProbing` is called as soon as the probe runs, in a process of its own.
+ */
+export async function selectBackend(settings: BackendSettings, onProbing?: () => unknown): Promise<Backend> {
+  const found = await probe(settings.python, onProbing);
   if (found.tier === null || found.interpreter === null) {
     const fixes = found.layers
       .filter((layer) => layer.fix !== null)

@@ -1,7 +1,5 @@
 /** `cordon serve`: MCP over stdin and stdout, until the client leaves. */
 import { parseArgs } from 'node:util';
-import { createServer } from '../mcp/server.js';
-import { serveStdio } from '../mcp/stdio.js';
 import { packageVersion } from '../package.js';
 import type { LimitRule, Policy } from '../policy/schema.js';
 import { start, StartRefused, type Started } from '../startup.js';
@@ -30,6 +28,8 @@ const MESSAGE_MIN_BYTES = 16_000_000;
 /** JSON writes a control character as six bytes, `\\u0001`. */
 const JSON_INFLATION = 6;
 
+const importMcp = () => Promise.all([import('../mcp/server.js'), import('../mcp/stdio.js')]);
+
 export async function main(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...argv],
@@ -37,14 +37,17 @@ export async function main(argv: readonly string[]): Promise<number> {
     strict: true,
   });
   let started: Started;
+  let loadMcp: ReturnType<typeof importMcp> | undefined;
   try {
-    started = await start(values);
+    // The SDK takes as long to load as the machine to be probed, and neither needs the other.
+    started = await start({ ...values, onProbing: () => (loadMcp = importMcp()) });
   } catch (error) {
     if (!(error instanceof StartRefused)) throw error;
     process.stderr.write(`cordon: not started: ${error.message}\n`);
     return error.status;
   }
   const { rooms, backend, loaded } = started;
+  const [{ createServer }, { serveStdio }] = await (loadMcp ?? importMcp());
   process.stderr.write(greeting(started));
 
   const server = createServer(rooms, GRANT, packageVersion());
