@@ -1,4 +1,5 @@
 /** What has to be there before the first call: policy, audit log, counters, slots and a way to confine. All or nothing. */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createLimits } from './admission/limits.js';
 import { createSlots } from './admission/slots.js';
@@ -157,6 +158,26 @@ function openCounters(choice: StateChoice, database: Database): { store: Counter
 }
 
 /** Questions for people wait in a file of this machine, also where the counters live in Redis. */
+/**
+ * The counters that this user's servers share, to look at; null where they have counted nothing yet, or only in their own memory.
+ * @param flag `--state`
+ * @throws StateChoiceError
+ */
+export function lookAtCounters(flag: string | undefined): { store: CounterStore; close(): Promise<void> } | null {
+  const choice = chooseState(flag, process.env);
+  const path = databasePath(choice);
+  if (choice.kind === 'memory' || (choice.kind === 'file' && !existsSync(path))) return null;
+  const database = openDatabase(path);
+  const counters = openCounters(choice, database);
+  return {
+    store: counters.store,
+    async close() {
+      await counters.close();
+      await database.close();
+    },
+  };
+}
+
 function databasePath(choice: StateChoice): string {
   if (choice.kind === 'memory') return MEMORY;
   return choice.kind === 'file' ? choice.path : join(stateDirectory(process.env), 'state.db');

@@ -5,7 +5,7 @@ export const help = `cordon policy: check, explain, test, convert and simulate p
 
 Usage: cordon policy check [FILE] [--json]
        cordon policy explain [--tool NAME] [--code FILE|-] [--arg NAME=VALUE]... [--grant NAME] [--client NAME]
-                             [--at TIME] [--call FILE|-] [--policy FILE] [--json]
+                             [--at TIME] [--call FILE|-] [--policy FILE] [--state FILE] [--json]
        cordon policy test FILE... [--policy FILE] [--json]
        cordon policy convert FILE|-
        cordon policy schema

@@ -10,7 +10,7 @@ import { show } from '../../policy/diagnose.js';
 import { explain, type Comparison, type RuleFinding } from '../../policy/explain.js';
 import { readJson } from '../../policy/json.js';
 import type { LoadedPolicy } from '../../policy/load.js';
-import { readPolicy } from '../../startup.js';
+import { lookAtCounters, readPolicy } from '../../startup.js';
 import { describedCallSchema, parseDescribed, requestOf } from './described-call.js';
 import { judge, type Judgement } from './judge.js';
 import { print, printJson, table } from './print.js';
@@ -31,6 +31,7 @@ export async function main(argv: readonly string[]): Promise<number> {
       client: { type: 'string' },
       at: { type: 'string' },
       policy: { type: 'string' },
+      state: { type: 'string' },
       json: { type: 'boolean', default: false },
     },
     strict: true,
@@ -50,11 +51,15 @@ export async function main(argv: readonly string[]): Promise<number> {
       ...(values.code === undefined ? [] : [['code', await readText(values.code)] as const]),
     ]);
     const described = parseDescribed(describedCallSchema, { ...written, ...flags, args }, 'the call');
-    // Counters live in the memory of the server that counts, so that for anybody else nothing has been used.
-    const explanation = await explainCall(loaded, requestOf(described, new Date()), null);
-    if (values.json) printJson(explanation);
-    else print(linesOf(explanation));
-    return statuses[explanation.decision.verdict];
+    const counted = lookAtCounters(values.state);
+    try {
+      const explanation = await explainCall(loaded, requestOf(described, new Date()), counted?.store ?? null);
+      if (values.json) printJson(explanation);
+      else print(linesOf(explanation));
+      return statuses[explanation.decision.verdict];
+    } finally {
+      await counted?.close();
+    }
   });
 }
 
@@ -164,9 +169,7 @@ function linesOf({ policy, decision, ruleText, rules, limits }: Explanation): st
     rules.length === 0 ? 'rules: the tool has none' : 'rules, in the order they are asked:',
     ...rules.flatMap(ruleLines),
     '',
-    limits.length === 0
-      ? 'limits: none'
-      : 'limits (what a server that has just started has left; nothing is counted here):',
+    limits.length === 0 ? 'limits: none' : 'limits (what is left now; nothing is counted here):',
     ...table(limits.map(limitRow)),
   ];
 }
