@@ -15,3 +15,16 @@ export interface Command {
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
+
+/** Subcommands by name, each loaded when it is asked for. */
+export type Subcommands = Readonly<Record<string, () => Promise<Pick<Command, 'main'>>>>;
+
+/** Run the subcommand that the first word of `argv` names. Returns its exit status. @throws UsageError for another word, or none */
+export async function runSubcommand(subcommands: Subcommands, argv: readonly string[]): Promise<number> {
+  const [name, ...rest] = argv;
+  const names = Object.keys(subcommands).join(', ');
+  if (name === undefined) throw new UsageError(`expected one of ${names}, got nothing`);
+  const load = Object.hasOwn(subcommands, name) ? subcommands[name] : undefined;
+  if (load === undefined) throw new UsageError(`expected one of ${names}, got ${JSON.stringify(name)}`);
+  return (await load()).main(rest);
+}

@@ -1,5 +1,5 @@
 /** `cordon audit`: the audit log, read back by people. */
-import { UsageError } from '../command.js';
+import { runSubcommand, type Subcommands } from '../command.js';
 
 export const help = `cordon audit: read the audit log, count it, and prove that it is as it was written
 
@@ -24,21 +24,12 @@ Filters; a call must fit all that are given, and one of several values of the sa
   --audit FILE       the log (default: $XDG_STATE_HOME/cordon/audit.jsonl); files that were put away are read as well
 `;
 
-interface Subcommand {
-  main(argv: readonly string[]): Promise<number>;
-}
-
-const subcommands: Readonly<Record<string, () => Promise<Subcommand>>> = {
+const subcommands: Subcommands = {
   tail: () => import('./audit/tail.js'),
   stats: () => import('./audit/stats.js'),
   verify: () => import('./audit/verify.js'),
 };
 
-export async function main(argv: readonly string[]): Promise<number> {
-  const [name, ...rest] = argv;
-  const names = Object.keys(subcommands).join(', ');
-  if (name === undefined) throw new UsageError(`expected one of ${names}, got nothing`);
-  const load = Object.hasOwn(subcommands, name) ? subcommands[name] : undefined;
-  if (load === undefined) throw new UsageError(`expected one of ${names}, got ${JSON.stringify(name)}`);
-  return (await load()).main(rest);
+export function main(argv: readonly string[]): Promise<number> {
+  return runSubcommand(subcommands, argv);
 }

@@ -1,5 +1,5 @@
 /** `cordon policy`: everything about a policy that can be done without running anything under it. */
-import { UsageError, type Command } from '../command.js';
+import { runSubcommand, type Subcommands } from '../command.js';
 
 export const help = `cordon policy: check, explain, test, convert and simulate policies; nothing is run and nothing is counted
 
@@ -41,7 +41,7 @@ simulate   what a policy would have decided about the calls in an audit log. Arg
 The policy is --policy FILE, else $CORDON_POLICY, else ./policy.json, else the one that comes with cordon.
 `;
 
-const subcommands: Readonly<Record<string, () => Promise<Pick<Command, 'main'>>>> = {
+const subcommands: Subcommands = {
   check: () => import('./policy/check.js'),
   explain: () => import('./policy/explain.js'),
   test: () => import('./policy/test.js'),
@@ -50,12 +50,6 @@ const subcommands: Readonly<Record<string, () => Promise<Pick<Command, 'main'>>>
   simulate: () => import('./policy/simulate.js'),
 };
 
-export async function main(argv: readonly string[]): Promise<number> {
-  const [name, ...rest] = argv;
-  const names = Object.keys(subcommands).join(', ');
-  if (name === undefined) throw new UsageError(`expected one of ${names}, got nothing`);
-  const load = Object.hasOwn(subcommands, name) ? subcommands[name] : undefined;
-  if (load === undefined) throw new UsageError(`expected one of ${names}, got ${JSON.stringify(name)}`);
-  const subcommand = await load();
-  return subcommand.main(rest);
+export function main(argv: readonly string[]): Promise<number> {
+  return runSubcommand(subcommands, argv);
 }
