@@ -5,44 +5,31 @@ Theory of operation
 It is forked from the warden before there is a job. It first gives up everything (``confine``): its identity, its capabilities, every
 descriptor but five; landlock and seccomp come last. Then it waits for its job on descriptor 3. Until the caller's code starts,
 what it does can be trusted; from then on nothing can, including what this file writes to descriptor 4.
-
-It ends as a Python of its own would: threads are joined, atexit functions run, open files are flushed by clearing the main module; but without
-tearing down an interpreter that is about to vanish anyway.
 """
 
 from __future__ import annotations
 
-import ast
-import atexit
 import builtins
 import gc
 import json
-import linecache
 import os
 import signal
 import sys
-import threading
-import traceback
-import types
 
+import execute
 import frames
 from confine import identity, kernel, landlock, limits, seccomp, tree
 
 JOB_FD = 3
-WORD_FD = 4
 #: Exit status of a process that could not confine itself; nothing of the caller's ran (sysexits.h, EX_SOFTWARE).
 NOT_CONFINED_STATUS = 70
-#: How much of a last value's repr and of an exception's message is told, in characters.
-_WORD_CHARS = 16_384
 #: Given back when an exception ends the program, so that a MemoryError can still be told. Untouched, it costs address space only.
 _RESERVE_BYTES = 4 << 20
-_CODE_PATH = f"{tree.CODE}/main.py"
 #: Programs yield to the warden: it must get a processor even beside a fork bomb (nice(2)).
 _NICENESS = 5
 
-
-# Kept under names of our own: the caller's code can empty the modules they come from.
-_exit, _write, _dumps, _sys_names = os._exit, os.write, json.dumps, sys.__dict__
+# Kept under a name of our own: the caller's code can empty the module it comes from.
+_exit = os._exit
 
 
 class LayerFailed(Exception):
@@ -72,7 +59,7 @@ def confine(proc: int, outer_uid: int, readable: list[str], filter_program: byte
         kernel.drop_all_capabilities()
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
         layer = "descriptors"
-        kernel.close_range(WORD_FD + 1)
+        kernel.close_range(execute.WORD_FD + 1)
         layer = "landlock"
         rules = [(path, landlock.READ | landlock.EXECUTE) for path in readable]
         rules += [(path, landlock.READ) for path in ("/etc", "/proc", "/dev")]
@@ -96,10 +83,10 @@ def prepare() -> None:
     _open_streams()
     _reseed()
     gc.enable()
-    with open(_CODE_PATH, "wb"):
+    with open(execute.CODE_PATH, "wb"):
         pass
     namespace: dict[str, object] = {"__builtins__": builtins}
-    body, last = _compile(b"a = [1]\nlen(a)")
+    body, last = execute.parse(b"a = [1]\nlen(a)")
     exec(body, namespace)
     if last is not None:
         json.dumps(json.loads(json.dumps({"result": repr(eval(last, namespace))})))
@@ -123,8 +110,8 @@ def main() -> None:
         file_size_mb=job["file_size_mb"],
     )
     try:
-        module = _main_module(code)
-        _end(module, *_run(module, code, reserve))
+        module = execute.main_module(code)
+        execute.end(module, *execute.run(module, code, reserve))
     finally:
         _exit(1)
 
@@ -137,7 +124,7 @@ def set_scene(environment: dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     sys.dont_write_bytecode = True
-    sys.argv = [_CODE_PATH]
+    sys.argv = [execute.CODE_PATH]
     sys.path.insert(0, tree.WORK)
     for name in [name for name in sys.modules if name in _OURS or name.startswith("confine")]:
         del sys.modules[name]
@@ -161,132 +148,4 @@ def _open_streams() -> None:
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
 
 
-_OURS = frozenset(("zygote", "warden", "program", "frames", "sockets", "usage"))
-
-
-def _main_module(code: bytes) -> types.ModuleType:
-    """A new __main__, its source in a file, so that tracebacks, inspect and multiprocessing's spawn find it."""
-    with open(_CODE_PATH, "wb") as file:
-        file.write(code)
-    module = types.ModuleType("__main__")
-    module.__file__ = _CODE_PATH
-    module.__dict__["__builtins__"] = builtins
-    module.__dict__["__annotations__"] = {}
-    sys.modules["__main__"] = module
-    return module
-
-
-def _run(module: types.ModuleType, code: bytes, reserve: list[bytes]) -> tuple[int, dict[str, object]]:
-    """Run the code in ``module``; return the exit status and the program's own word."""
-    word: dict[str, object] = {"result": None, "error": None}
-    try:
-        body, last = _compile(code)
-        exec(body, module.__dict__)
-        if last is not None:
-            value = eval(last, module.__dict__)
-            if value is not None:
-                word["result"] = repr(value)[:_WORD_CHARS]
-        return 0, word
-    except SystemExit as leave:
-        return _exit_status(leave.code), word
-    except BaseException as error:
-        reserve.clear()
-        try:
-            _show(error)
-            word["error"] = _describe(error)
-        except BaseException:
-            pass  # the caller's code broke what tells of it; the status still does
-        return 1, word
-
-
-def _compile(code: bytes) -> tuple[types.CodeType, types.CodeType | None]:
-    """The code as (statements, last expression or None), the way an interactive session sees it."""
-    try:
-        parsed = ast.parse(code, _CODE_PATH)
-        last = None
-        if parsed.body and isinstance(parsed.body[-1], ast.Expr):
-            last = compile(ast.Expression(parsed.body[-1].value), _CODE_PATH, "eval", dont_inherit=True)
-            del parsed.body[-1]
-        # dont_inherit: this file's own `from __future__` is not the caller's
-        return compile(parsed, _CODE_PATH, "exec", dont_inherit=True), last
-    except Exception as error:
-        raise error.with_traceback(None)  # the frames of the parser are of no use to the caller
-
-
-def _exit_status(code: object) -> int:
-    """What Python makes of SystemExit's argument (sys.exit)."""
-    if code is None:
-        return 0
-    if isinstance(code, int):
-        return code & 0xFF
-    print(code, file=sys.stderr)
-    return 1
-
-
-def _strip(error: BaseException) -> None:
-    """Take our own frames off the traceback of ``error`` and of what led to it."""
-    seen: set[int] = set()
-    pending: list[BaseException | None] = [error]
-    while pending:
-        one = pending.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        trace = one.__traceback__
-        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
-            trace = trace.tb_next
-        one.__traceback__ = trace
-        pending += [one.__cause__, one.__context__]
-
-
-def _show(error: BaseException) -> None:
-    """Print an uncaught exception as Python would, through the caller's own sys.excepthook if there is one."""
-    _strip(error)
-    linecache.checkcache()
-    try:
-        sys.excepthook(type(error), error, error.__traceback__)
-    except BaseException:
-        traceback.print_exception(type(error), error, error.__traceback__)
-
-
-def _describe(error: BaseException) -> dict[str, object]:
-    line = error.lineno if isinstance(error, SyntaxError) and error.filename == _CODE_PATH else None
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == _CODE_PATH:
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
-    try:
-        message = str(error)
-    except BaseException:
-        message = "<the exception could not be printed>"
-    return {"type": name[:256], "message": message[:_WORD_CHARS], "line": line}
-
-
-def _end(module: types.ModuleType, status: int, word: dict[str, object]) -> None:
-    """End as an interpreter does (Py_FinalizeEx): threads, atexit functions, destructors, streams; then the word.
-
-    The caller's code may have emptied any module: whatever fails here, nothing gets past the last line.
-    """
-    try:
-        try:
-            threading._shutdown()  # pyright: ignore
-            atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
-            module.__dict__.clear()
-            gc.collect()
-        except SystemExit as leave:
-            status = _exit_status(leave.code)
-        except BaseException as error:
-            _show(error)
-        for name in ("stdout", "stderr"):
-            try:
-                stream = _sys_names.get(name)
-                if stream is not None:
-                    stream.flush()
-            except BaseException:
-                status = status or 120  # what Python exits with when it can't flush its streams
-        _write(WORD_FD, _dumps(word).encode())
-    finally:
-        _exit(status)
+_OURS = frozenset(("zygote", "warden", "make", "run", "program", "execute", "frames", "sockets", "usage"))

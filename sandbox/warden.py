@@ -17,80 +17,20 @@ The program can write anything to its pipes; the warden looks at none of it.
 
 from __future__ import annotations
 
-import fcntl
-import gc
 import json
 import os
-import resource
-import select
 import signal
-import socket
-import time
 import traceback
 
 import frames
-import program
-import sockets
-import usage
-from confine import kernel, seccomp, syscalls, tree
-from confine.kernel import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS
+from confine import kernel
+from make import Settings, Unmade, make
+from run import Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn, TypedDict
-
-    class Limits(TypedDict):
-        """The payload of frame J."""
-
-        timeout_seconds: float
-        cpu_seconds: float
-        memory_mb: int
-        processes: int
-        open_files: int
-        file_size_mb: int
-        output_mb: float
-
-
-_MB = 1 << 20
-#: One read of a pipe, which is what a pipe holds (pipe(7)).
-_PIECE_BYTES = 64 << 10
-#: What may wait for Node before the program's pipes are left full: a fast printer then waits as it would for a terminal.
-_BACKLOG_BYTES = 1 << 20
-#: The most that is taken of the program's own word.
-_WORD_BYTES = 256 << 10
-#: How often the tree's memory and CPU time are looked at, and how often when half of the memory is in use: what a program can
-#: take between two looks is how far it can get over its limit.
-_TICK_SECONDS = 0.02
-_CLOSE_TICK_SECONDS = 0.004
-#: How long a little output may wait for more before it is sent: most programs end first, and Node is woken once, for all of it.
-_LINGER_SECONDS = 0.003
-_LINGER_BYTES = 16 << 10
-#: How long Node may take to read the end of a job.
-_FLUSH_SECONDS = 30.0
-
-# ioctl(2) requests and flags to bring up an interface: linux/sockios.h, linux/if.h
-_SIOCSIFFLAGS = 0x8914
-_IFF_UP_RUNNING = 0x41
-
-
-class Settings:
-    """What the zygote knows once and every sandbox needs."""
-
-    def __init__(self, disk_bytes: int, disk_inodes: int, what: tree.Plan) -> None:
-        self.disk_bytes = disk_bytes
-        self.disk_inodes = disk_inodes
-        self.readable = what.bound
-        self.covered = what.covered()
-        self.private_proc = tree.private_proc_names()
-        self.filter_program = seccomp.build(syscalls.machine(), inet=True)
-
-
-class _Unmade(Exception):
-    """The sandbox could not be made. ``layer`` says what failed."""
-
-    def __init__(self, layer: str, message: str) -> None:
-        super().__init__(message)
-        self.layer = layer
+    import socket
+    from typing import NoReturn
 
 
 def main(connection: socket.socket, pid: int, outer_uid: int, settings: Settings) -> NoReturn:
@@ -104,11 +44,11 @@ def main(connection: socket.socket, pid: int, outer_uid: int, settings: Settings
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
-            child = _make(outer_uid, settings)
-        except _Unmade as error:
+            child = make(outer_uid, settings)
+        except Unmade as error:
             _send_all(connection, b"F", json.dumps({"layer": error.layer, "message": str(error)}).encode())
             os._exit(1)
-        run = _Run(connection, child)
+        run = Run(connection, child)
         run.rehearse()
         _send_all(connection, b"R", json.dumps({"pid": pid}).encode())
         _serve(connection, run)
@@ -121,80 +61,7 @@ def main(connection: socket.socket, pid: int, outer_uid: int, settings: Settings
         os._exit(1)
 
 
-class _Child:
-    """The program's first process, and our ends of its pipes."""
-
-    def __init__(self, pid: int, stdin: int, stdout: int, stderr: int, job: int, word: int) -> None:
-        self.pid = pid
-        self.stdin = stdin
-        self.stdout = stdout
-        self.stderr = stderr
-        self.job = job
-        self.word = word
-
-
-def _make(outer_uid: int, settings: Settings) -> _Child:
-    layer = "namespaces"
-    try:
-        kernel.unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
-        socket.sethostname("sandbox")
-        _bring_up_loopback()
-        layer = "mount tree"
-        proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        sockets.shrink_tcp(proc)
-        tree.complete(settings.disk_bytes, settings.disk_inodes, outer_uid, settings.private_proc, settings.covered)
-    except OSError as error:
-        raise _Unmade(layer, str(error)) from error
-    child = _fork_program(proc, outer_uid, settings)
-    os.close(proc)
-    try:
-        # What is left to do needs these two: killing the program, and reading its use of memory.
-        kernel.keep_capabilities(("CAP_KILL", "CAP_SYS_PTRACE"))
-        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    except OSError as error:
-        raise _Unmade("capabilities", str(error)) from error
-    confined = os.read(child.word, 4096)
-    if confined != b"+\n":
-        try:
-            failed = json.loads(confined[1:])
-            raise _Unmade(str(failed["layer"]), str(failed["message"]))
-        except (ValueError, KeyError, TypeError):
-            raise _Unmade("program", f"it ended before it was confined (it said {confined!r})") from None
-    return child
-
-
-def _bring_up_loopback() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
-        request = b"lo".ljust(16, b"\0") + _IFF_UP_RUNNING.to_bytes(2, "little") + bytes(22)
-        kernel.syscall("ioctl", control.fileno(), _SIOCSIFFLAGS, request)
-
-
-def _fork_program(proc: int, outer_uid: int, settings: Settings) -> _Child:
-    stdin, stdout, stderr, job, word = (os.pipe() for _ in range(5))
-    pid = os.fork()
-    if pid == 0:
-        try:
-            # To above the five first, so that none is overwritten before it is moved; the rest is closed in one go later.
-            high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (stdin[0], stdout[1], stderr[1], job[0], word[1], proc)]
-            held = high.pop()
-            for place, fd in enumerate(high):
-                os.dup2(fd, place, inheritable=place < 3)
-            try:
-                program.confine(held, outer_uid, settings.readable, settings.filter_program)
-                program.prepare()
-            except program.LayerFailed as error:
-                os.write(program.WORD_FD, b"!" + json.dumps({"layer": error.layer, "message": str(error)}).encode())
-                os._exit(program.NOT_CONFINED_STATUS)
-            os.write(program.WORD_FD, b"+\n")
-            program.main()
-        finally:
-            os._exit(program.NOT_CONFINED_STATUS)
-    for theirs in (stdin[0], stdout[1], stderr[1], job[0], word[1]):
-        os.close(theirs)
-    return _Child(pid, stdin[1], stdout[0], stderr[0], job[1], word[0])
-
-
-def _serve(connection: socket.socket, run: _Run) -> None:
+def _serve(connection: socket.socket, run: Run) -> None:
     """Wait for the one job, run it, report."""
     code = stdin = b""
     while True:
@@ -212,254 +79,6 @@ def _serve(connection: socket.socket, run: _Run) -> None:
     run.begin(json.loads(payload), frames.encode(b"J", payload) + frames.encode(b"C", code), stdin)
     run.watch()
     run.finish()
-
-
-class _Run:
-    """One job on its way: the state of the poll loop."""
-
-    def __init__(self, connection: socket.socket, child: _Child) -> None:
-        self.connection = connection
-        self.child = child
-        #: What goes to the program: descriptor -> what is left to write.
-        self.feeds: dict[int, memoryview] = {}
-        #: The program's streams that have not ended: descriptor -> type of frame.
-        self.streams = {child.stdout: b"O", child.stderr: b"E"}
-        self.word = b""
-        #: What Node has not taken yet.
-        self.backlog: list[memoryview] = []
-        self.backlog_bytes = 0
-        #: When to send what waits (monotonic clock), and whether Node has to take some of it first.
-        self.send_at = float("inf")
-        self.blocked = False
-        self.cause = "exit"
-        self.wait_status = 0
-        self.meter = usage.Meter(child.pid)
-        self.incoming = b""
-        #: True once everything in the sandbox has been killed.
-        self.dead = False
-        self.ended = os.pidfd_open(child.pid)
-        self.poll = select.poll()
-        self.poll.register(self.ended, select.POLLIN)
-        self.poll.register(child.word, select.POLLIN)
-        for fd in (child.stdin, child.stdout, child.stderr, child.job, child.word):
-            os.set_blocking(fd, False)
-
-    def rehearse(self) -> None:
-        """Go, ahead of the job, where the job will go: after a fork the first write to a page copies it, and takes its time."""
-        self.meter.start()
-        report = self._report(json.loads(b'{"cpu_seconds": 1}'), resource.getrusage(resource.RUSAGE_CHILDREN), 0)
-        frames.encode(b"D", report)
-        self.poll.poll(0)
-        time.monotonic()
-
-    def begin(self, limits: Limits, job: bytes, stdin: bytes) -> None:
-        """Give the program its job: from here on it is the caller's code that runs."""
-        self.limits = limits
-        self.output_left = int(limits["output_mb"] * _MB)
-        os.set_blocking(self.connection.fileno(), False)
-        self.meter.start()
-        self.started = time.monotonic()
-        for fd, data in ((self.child.job, job), (self.child.stdin, stdin)):
-            self.feeds[fd] = memoryview(data)
-            self._feed(fd)
-
-    def watch(self) -> None:
-        """Run until the program's first process has ended, or a limit is reached."""
-        gc.disable()
-        poll = self.poll
-        connection = self.connection.fileno()
-        deadline = self.started + self.limits["timeout_seconds"]
-        next_tick = self.started + _TICK_SECONDS
-        interested: dict[int, int] = {}
-        while True:
-            wanted = dict.fromkeys(self.feeds, select.POLLOUT)
-            if self.backlog_bytes < _BACKLOG_BYTES:
-                wanted.update(dict.fromkeys(self.streams, select.POLLIN))
-            wanted[connection] = select.POLLIN | (select.POLLOUT if self.blocked else 0)
-            if wanted != interested:
-                for fd in interested.keys() - wanted.keys():
-                    poll.unregister(fd)
-                for fd, events in wanted.items():
-                    poll.register(fd, events)
-                interested = wanted
-            now = time.monotonic()
-            if now >= deadline:
-                self.cause = "wall"
-                return
-            if now >= next_tick:
-                self._reap(os.WNOHANG)  # orphans would count as processes of the program
-                over = self.meter.tick(self.limits["cpu_seconds"], self.limits["memory_mb"] * _MB)
-                if over is not None:
-                    self.cause = over
-                    return
-                next_tick = time.monotonic() + (_CLOSE_TICK_SECONDS if self.meter.near else _TICK_SECONDS)
-            if now >= self.send_at:
-                self._flush()
-            pause = max(0.0, min(deadline, next_tick, self.send_at) - now)
-            for fd, events in poll.poll(pause * 1000 + 0.5):
-                if fd == self.ended:
-                    return
-                if fd == connection:
-                    if events & (select.POLLIN | select.POLLHUP | select.POLLERR) and self._cancelled():
-                        self.cause = "cancel"
-                        return
-                    if events & select.POLLOUT:
-                        self._flush()
-                elif fd == self.child.word:
-                    if not self._take_word():
-                        poll.unregister(fd)
-                elif fd in self.feeds:
-                    self._feed(fd)
-                elif not self._relay(fd):
-                    self.cause = "output"
-                    return
-
-    def finish(self) -> None:
-        """Kill everything, then read what is left, then report."""
-        stopped = time.monotonic()
-        self._kill_all()
-        while self._take_word():
-            pass
-        # All writers are gone, so what the pipes hold is all there will be.
-        for fd in list(self.streams):
-            while fd in self.streams:
-                if not self._relay(fd):
-                    if self.cause == "exit":
-                        self.cause = "output"
-                    break
-        if self.word:
-            self._queue(b"P", self.word)
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self._queue(b"D", self._report(self.limits, used, int((stopped - self.started) * 1e6)))
-        self.connection.setblocking(True)
-        self.connection.settimeout(_FLUSH_SECONDS)
-        self.connection.sendall(b"".join(self.backlog))  # in one go, so that Node wakes once
-
-    def _report(self, limits: Limits, used: resource.struct_rusage, duration_us: int) -> bytes:
-        """The payload of frame D."""
-        cpu_us = self.meter.cpu_us(used)
-        exit_code, signal_number = None, None
-        if os.WIFSIGNALED(self.wait_status):
-            signal_number = os.WTERMSIG(self.wait_status)
-        else:
-            exit_code = os.WEXITSTATUS(self.wait_status)
-        cause = self.cause
-        if cause == "exit" and signal_number in (signal.SIGXCPU, signal.SIGKILL) and cpu_us >= limits["cpu_seconds"] * 1e6:
-            cause = "cpu"  # the kernel was quicker than the tick
-        report = {
-            "cause": cause,
-            "exit_code": exit_code,
-            "signal": signal_number,
-            "duration_us": duration_us,
-            "cpu_us": cpu_us,
-            "peak_memory_bytes": self.meter.peak_bytes(used),
-        }
-        return json.dumps(report).encode()
-
-    def _feed(self, fd: int) -> None:
-        """Write what the pipe takes; close it when all is written or nobody reads any more."""
-        left = self.feeds[fd]
-        try:
-            while left:
-                left = left[os.write(fd, left) :]
-        except BlockingIOError:
-            self.feeds[fd] = left
-            return
-        except BrokenPipeError:
-            pass
-        del self.feeds[fd]
-        os.close(fd)
-
-    def _relay(self, fd: int) -> bool:
-        """Pass on one piece of a stream. False when that was more than the job may print."""
-        try:
-            piece = os.read(fd, _PIECE_BYTES)
-        except BlockingIOError:
-            # Only possible after the end, when somebody outside our reach still held the pipe: take it as the end.
-            if self.dead:
-                del self.streams[fd]
-            return True
-        if not piece:
-            del self.streams[fd]
-            return True
-        within = piece[: self.output_left]
-        self.output_left -= len(within)
-        if within:
-            if not self.backlog:
-                self.send_at = time.monotonic() + _LINGER_SECONDS
-            self._queue(self.streams[fd], within)
-            if self.backlog_bytes > _LINGER_BYTES:
-                self._flush()
-        return len(within) == len(piece)
-
-    def _take_word(self) -> bool:
-        """Read a piece of the program's own word. False at its end, or when there is nothing more just now."""
-        try:
-            piece = os.read(self.child.word, _PIECE_BYTES)
-        except BlockingIOError:
-            return False
-        if len(self.word) < _WORD_BYTES:
-            self.word += piece[: _WORD_BYTES - len(self.word)]
-        return bool(piece)
-
-    def _cancelled(self) -> bool:
-        """Read what Node sent. Raises Broken when it let go."""
-        try:
-            piece = os.read(self.connection.fileno(), 4096)
-        except BlockingIOError:
-            return False
-        if not piece:
-            raise frames.Broken("Node let go of the sandbox")
-        self.incoming += piece
-        # X, the only frame that may come now, is five bytes.
-        if len(self.incoming) < 5:
-            return False
-        if self.incoming != frames.encode(b"X", b""):
-            raise frames.Broken(f"{self.incoming[:5]!r} while the program runs, expected X")
-        return True
-
-    def _queue(self, kind: bytes, payload: bytes) -> None:
-        frame = frames.encode(kind, payload)
-        self.backlog.append(memoryview(frame))
-        self.backlog_bytes += len(frame)
-
-    def _flush(self) -> None:
-        """Send what Node takes now."""
-        self.send_at = float("inf")
-        self.blocked = False
-        try:
-            while self.backlog:
-                sent = self.connection.send(self.backlog[0])
-                self.backlog_bytes -= sent
-                if sent == len(self.backlog[0]):
-                    self.backlog.pop(0)
-                else:
-                    self.backlog[0] = self.backlog[0][sent:]
-        except BlockingIOError:
-            self.blocked = True
-
-    def _kill_all(self) -> None:
-        """Kill and reap everything in this process namespace but us."""
-        while True:
-            try:
-                os.kill(-1, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            if not self._reap(0):
-                break
-        self.dead = True
-
-    def _reap(self, options: int) -> bool:
-        """Take the status of dead children, waiting as ``options`` say (waitpid(2)). False when there are no children left."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, options)
-            except ChildProcessError:
-                return False
-            if pid == 0:
-                return True
-            if pid == self.child.pid:
-                self.wait_status = status
 
 
 def _send_all(connection: socket.socket, kind: bytes, payload: bytes) -> None:

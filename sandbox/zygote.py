@@ -29,6 +29,7 @@ import sys
 _HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _HERE)
 
+import make  # noqa: E402
 import program  # noqa: E402
 import warden  # noqa: E402
 from confine import identity, kernel, tree  # noqa: E402
@@ -78,7 +79,7 @@ def main() -> NoReturn:
         as_root = os.geteuid() == 0
         _enter(config["root"], what, as_root)
         layer = "file tree"
-        tree_settings = warden.Settings(
+        tree_settings = make.Settings(
             disk_bytes=config["disk_mb"] << 20,
             disk_inodes=config["disk_inodes"],
             what=what,
@@ -155,7 +156,7 @@ def _wait_for(pid: int) -> NoReturn:
     os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
 
 
-def _serve(listener: socket.socket, settings: warden.Settings, as_root: bool) -> NoReturn:
+def _serve(listener: socket.socket, settings: make.Settings, as_root: bool) -> NoReturn:
     """A warden for every connection, until stdin ends."""
     own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     outer_uid = 0
@@ -181,7 +182,7 @@ def _serve(listener: socket.socket, settings: warden.Settings, as_root: bool) ->
             _fork_warden(connection, outer_uid, settings, own_pid_namespace, listener)
 
 
-def _fork_warden(connection: socket.socket, outer_uid: int, settings: warden.Settings, own: int, listener: socket.socket) -> None:
+def _fork_warden(connection: socket.socket, outer_uid: int, settings: make.Settings, own: int, listener: socket.socket) -> None:
     # Only the next child enters the new process namespace; this process stays (unshare(2)), and wants its own back for
     # the child after that (setns(2)).
     kernel.unshare(CLONE_NEWPID)

@@ -86,7 +86,7 @@ export async function call(rooms: Rooms, request: CallRequest): Promise<Outcome>
   } catch (error) {
     ending = ourFault(trace, error);
   }
-  return { ...ending, runId: trace.runId, tier: trace.tier, limits: trace.limits };
+  return { ...ending, runId: trace.runId, tier: trace.tier, limits: trace.limits, files: [], session: null };
 }
 
 async function straightDown(rooms: Rooms, request: CallRequest, trace: Trace): Promise<Ending> {
@@ -130,8 +130,9 @@ async function straightDown(rooms: Rooms, request: CallRequest, trace: Trace): P
       // 5 to 8. The backend runs the program, reads what it says as hostile input, and leaves nothing of it behind.
       const backend = rooms.backend();
       trace.tier = backend.guarantees.tier;
-      const job = { runId: trace.runId, code, stdin, limits };
-      const outcome = await backend.run(job, signal, request.onOutput);
+      const job = { runId: trace.runId, code, stdin, files: [], limits };
+      const sinks = request.onOutput === undefined ? {} : { onOutput: request.onOutput };
+      const outcome = await backend.run(job, signal, sinks);
       if (ran(outcome)) measured = measure(outcome);
       return { ...outcome, policy: null };
     } finally {

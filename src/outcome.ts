@@ -16,6 +16,26 @@ export interface Refusal extends Omit<Denial, 'code'> {
   readonly code: RefusalCode;
 }
 
+/** A file that can be fetched for a time. */
+export interface OutcomeFile {
+  /** Relative to the working directory. */
+  readonly name: string;
+  readonly bytes: number;
+  readonly mimeType: string;
+  /** `cordon://files/…`; where its content can be read. */
+  readonly uri: string;
+}
+
+/** Where a session stands after a step. */
+export interface OutcomeSession {
+  /** The handle for the next step. */
+  readonly id: string;
+  /** Steps that hold: those that were undone or rewound don't count. */
+  readonly step: number;
+  /** Whether this call left no trace in the session: it stands where it stood before. */
+  readonly undone: boolean;
+}
+
 export interface Outcome extends Omit<JobOutcome, 'status' | 'usage'> {
   readonly runId: string;
   readonly status: Status;
@@ -23,6 +43,10 @@ export interface Outcome extends Omit<JobOutcome, 'status' | 'usage'> {
   readonly usage: Usage | null;
   /** What confined it; null where no sandbox was reached. */
   readonly tier: Tier | null;
+  /** What the program left in its working directory and can be fetched; see `filesLeftOut` for the rest. */
+  readonly files: readonly OutcomeFile[];
+  /** The session that the call was a step of; null where it was a single call. */
+  readonly session: OutcomeSession | null;
   /** What is left of each limit that the call falls under. */
   readonly limits: readonly LimitState[];
   /** Why it was refused, for the status `denied`; null otherwise. */
@@ -30,7 +54,7 @@ export interface Outcome extends Omit<JobOutcome, 'status' | 'usage'> {
 }
 
 /** An outcome before the call knows what it has in common with all others. */
-export type Ending = Omit<Outcome, 'runId' | 'tier' | 'limits'>;
+export type Ending = Omit<Outcome, 'runId' | 'tier' | 'limits' | 'files' | 'session'>;
 
 const silence: Captured = { text: '', totalBytes: 0, omittedBytes: 0 };
 
@@ -39,6 +63,7 @@ const nothingRan = {
   stderr: silence,
   result: null,
   error: null,
+  filesLeftOut: { count: 0, examples: [] },
   exitCode: null,
   signal: null,
   usage: null,

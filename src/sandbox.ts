@@ -23,6 +23,16 @@ export interface JobLimits {
   readonly outputMb: number;
   /** What is kept of each of stdout and stderr (head and tail), in units of 2^10 bytes. */
   readonly outputKeptKb: number;
+  /** How many of the files it leaves come back, and how much of them together, in units of 2^20 bytes. */
+  readonly filesOut: number;
+  readonly filesOutMb: number;
+}
+
+/** A file that is put into the working directory before the program starts. */
+export interface InputFile {
+  /** Relative, with `/` between directories; checked by whoever took it from a caller. */
+  readonly name: string;
+  readonly bytes: Uint8Array;
 }
 
 /** One allowed call on its way into a sandbox. */
@@ -30,6 +40,7 @@ export interface Job {
   readonly runId: string;
   readonly code: string;
   readonly stdin: string;
+  readonly files: readonly InputFile[];
   readonly limits: JobLimits;
 }
 
@@ -71,6 +82,8 @@ export interface JobOutcome {
   /** repr of the program's last expression; the program's own word. */
   readonly result: string | null;
   readonly error: ProgramError | null;
+  /** Files that the program left and that did not come back. */
+  readonly filesLeftOut: FilesLeftOut;
   readonly exitCode: number | null;
   /** The signal's name (`SIGSEGV`) when one ended the program. */
   readonly signal: string | null;
@@ -81,6 +94,63 @@ export interface JobOutcome {
 
 /** Called while a job runs, with bytes as they come (hostile, not decoded, not cut). */
 export type OnOutput = (stream: 'stdout' | 'stderr', bytes: Uint8Array) => void;
+
+/** A file that a program left in its working directory. Its name is checked by the trusted side, its content is hostile. */
+export interface LeftFile {
+  /** Relative to the working directory, valid UTF-8, no `..`, no empty parts, no control characters. */
+  readonly name: string;
+  readonly bytes: number;
+}
+
+/** Takes the content of one file, in pieces, in order. */
+export interface FileSink {
+  write(piece: Uint8Array): void;
+  /** `whole`: every byte has come; otherwise the sandbox was lost on the way. */
+  end(whole: boolean): void;
+}
+
+/** What of the files was not brought out: how many, and for a few of them why. */
+export interface FilesLeftOut {
+  readonly count: number;
+  readonly examples: readonly { readonly name: string; readonly why: string }[];
+}
+
+/** Who hears of a job while it runs, and of what it left when it has ended. */
+export interface JobSinks {
+  readonly onOutput?: OnOutput;
+  readonly onFile?: (file: LeftFile) => FileSink;
+}
+
+/** What a step of a session became. */
+export interface StepOutcome extends JobOutcome {
+  /** The state that the step made; null where it was undone, and the state it began from is the last one still. */
+  readonly state: number | null;
+}
+
+/**
+ * A sandbox that several jobs use, one after the other: a tree of states, of which each step begins in one and, if it went well, makes another. A state is
+ * all there is: variables, imports, functions and files. State 0 is the empty one.
+ */
+export interface SessionSandbox {
+  /** Run one step from `state`. Never rejects; a second step waits for the first. */
+  step(job: Job, state: number, signal: AbortSignal, sinks?: JobSinks): Promise<StepOutcome>;
+  /** Let go of states that nobody will go back to. */
+  drop(states: readonly number[]): void;
+  /** Memory of the whole sandbox when the last step had ended, bytes. */
+  readonly memoryBytes: number;
+  /** Resolves with a sentence when it is gone, for whatever reason. */
+  readonly ended: Promise<string>;
+  /** End it, with all its states. Idempotent. */
+  close(): void;
+}
+
+/** What a session may use beyond what each of its steps may. */
+export interface SessionLimits {
+  /** Memory of all its states together, in units of 2^20 bytes. */
+  readonly memoryMb: number;
+  /** Disk for its files and the files of the states it can go back to, in units of 2^20 bytes. */
+  readonly diskMb: number;
+}
 
 /** What the interpreter of a backend is, for the tool's description. */
 export interface Interpreter {
@@ -120,7 +190,7 @@ export interface Backend {
    * Run one job to its end. Never rejects: what goes wrong on our side is an outcome of status `unavailable`.
    * Aborting `signal` kills the job, whose outcome is then `cancelled` with what was captured until then.
    */
-  run(job: Job, signal: AbortSignal, onOutput?: OnOutput): Promise<JobOutcome>;
+  run(job: Job, signal: AbortSignal, sinks?: JobSinks): Promise<JobOutcome>;
   /** Memory that is resident for the backend's own standing processes at this moment, bytes; for people to look at. */
   footprintBytes(): Promise<number>;
   /** Kill all that runs, remove all that was made. Idempotent. */

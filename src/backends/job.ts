@@ -1,7 +1,7 @@
 /** One job in one ready sandbox: send it, capture what comes, and make an outcome of how it ends. Never rejects. */
 
 import { frameHeader, type ReceivedKind } from '../frames.js';
-import type { Job, JobOutcome, OnOutput } from '../sandbox.js';
+import type { Job, JobOutcome, JobSinks } from '../sandbox.js';
 import { createCapture } from './capture.js';
 import type { ReadySandbox } from './connection.js';
 import { ending, readWord, signalName, wardenReport } from './ending.js';
@@ -22,6 +22,7 @@ export function unavailable(reason: string, retryable: boolean): JobOutcome {
     stderr: NOTHING,
     result: null,
     error: null,
+    filesLeftOut: { count: 0, examples: [] },
     exitCode: null,
     signal: null,
     usage: { durationMs: 0, cpuMs: 0, peakMemoryBytes: 0 },
@@ -30,7 +31,12 @@ export function unavailable(reason: string, retryable: boolean): JobOutcome {
 }
 
 /** Run `job`; aborting `signal` kills it and yields what it printed until then. */
-export function runJob(sandbox: ReadySandbox, job: Job, signal: AbortSignal, onOutput?: OnOutput): Promise<JobOutcome> {
+export function runJob(
+  sandbox: ReadySandbox,
+  job: Job,
+  signal: AbortSignal,
+  sinks: JobSinks = {},
+): Promise<JobOutcome> {
   const { socket } = sandbox;
   const { limits } = job;
   const startedAt = performance.now();
@@ -82,6 +88,7 @@ export function runJob(sandbox: ReadySandbox, job: Job, signal: AbortSignal, onO
         ...ending(report, said.error, limits),
         result: report.cause === 'exit' && report.exit_code === 0 ? said.result : null,
         error: said.error,
+        filesLeftOut: { count: 0, examples: [] },
         exitCode: report.exit_code,
         signal: report.signal === null ? null : signalName(report.signal),
         usage: {
@@ -101,7 +108,7 @@ export function runJob(sandbox: ReadySandbox, job: Job, signal: AbortSignal, onO
         case 'E': {
           const stream = kind === 'O' ? 'stdout' : 'stderr';
           captures[stream].add(payload);
-          onOutput?.(stream, payload);
+          sinks.onOutput?.(stream, payload);
           return;
         }
         case 'P':

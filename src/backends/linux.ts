@@ -6,7 +6,7 @@
  */
 
 import { totalmem } from 'node:os';
-import type { Backend, Guarantees, Job, JobOutcome, OnOutput } from '../sandbox.js';
+import type { Backend, Guarantees, Job, JobOutcome, JobSinks } from '../sandbox.js';
 import { openSandbox, type ReadySandbox } from './connection.js';
 import { runJob, unavailable } from './job.js';
 import { createPool } from './pool.js';
@@ -108,7 +108,7 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
     roomy: () => process.availableMemory() > totalmem() * SCARCE_SHARE,
   });
 
-  const run = async (job: Job, signal: AbortSignal, onOutput?: OnOutput): Promise<JobOutcome> => {
+  const run = async (job: Job, signal: AbortSignal, sinks?: JobSinks): Promise<JobOutcome> => {
     if (closed) return unavailable('the server is shutting down', true);
     let sandbox: ReadySandbox;
     try {
@@ -117,10 +117,10 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
       return unavailable(`no sandbox could be made: ${error instanceof Error ? error.message : String(error)}`, true);
     }
     jobsStarted += 1;
-    const outcome = await runJob(sandbox, job, signal, onOutput);
+    const outcome = await runJob(sandbox, job, signal, sinks);
     if (isClosed() || !wasDyingAlready(outcome)) return outcome;
     try {
-      return await runJob(await make(), job, signal, onOutput);
+      return await runJob(await make(), job, signal, sinks);
     } catch {
       return outcome;
     }
@@ -134,8 +134,8 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
     warm() {
       if (!closed) theZygote().then(pool.refill, () => undefined);
     },
-    async run(job, signal, onOutput) {
-      const outcome = run(job, signal, onOutput);
+    async run(job, signal, sinks) {
+      const outcome = run(job, signal, sinks);
       running.add(outcome);
       try {
         return await outcome;

@@ -34,11 +34,11 @@ export function createReplaceable(first: Backend): ReplaceableBackend {
       warmed = true;
       current.warm();
     },
-    async run(job, signal, onOutput) {
+    async run(job, signal, sinks) {
       const backend = current;
       jobs.set(backend, (jobs.get(backend) ?? 0) + 1);
       try {
-        return await backend.run(job, signal, onOutput);
+        return await backend.run(job, signal, sinks);
       } finally {
         const left = (jobs.get(backend) ?? 1) - 1;
         if (left > 0) jobs.set(backend, left);

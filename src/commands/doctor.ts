@@ -58,7 +58,7 @@ const TRIALS = 5;
 async function tryRun(settings: SandboxSettings): Promise<{ ok: boolean; words: string }> {
   const backend = await selectBackend({ ...settings, minimum: settings.isolation, preload: [], warm: 1 });
   try {
-    const job = { runId: 'doctor', code: 'print(6 * 7)', stdin: '', limits: jobLimits(settings) };
+    const job = { runId: 'doctor', code: 'print(6 * 7)', stdin: '', files: [], limits: jobLimits(settings) };
     let fastestMs = Infinity;
     for (let attempt = 0; attempt < TRIALS; attempt += 1) {
       const begin = performance.now();

@@ -177,6 +177,9 @@ export interface SandboxSettings {
   readonly outputMb: number;
   /** What is kept of each output stream, in units of 2^10 bytes. */
   readonly outputKeptKb: number;
+  /** How many of the files that a run leaves come back, and how much of them together, in units of 2^20 bytes. */
+  readonly filesOut: number;
+  readonly filesOutMb: number;
   /** The largest `code`, in units of 2^10 bytes of UTF-8. */
   readonly codeKb: number;
   /** The largest `stdin`, in units of 2^20 bytes of UTF-8. */
@@ -232,6 +235,8 @@ export const sandboxSchema = z
       64,
       'What is kept of each of stdout and stderr, head and tail; at most 128, as clients cut a result at 1 MB. KiB.',
     ),
+    files_out: count(0, 10_000, 100, 'How many of the files that a run leaves in its working directory come back.'),
+    files_out_mb: count(0, 4096, 32, 'How much of them comes back from one run, together. MiB.'),
     code_kb: count(1, 16_384, 256, 'The largest code of a call. KiB.'),
     stdin_mb: count(1, 1024, 4, 'The largest stdin of a call. MiB.'),
     max_running: count(1, 1024, 4, 'Runs at the same time.'),
@@ -254,6 +259,8 @@ const resolvedSandboxSchema = sandboxSchema.transform((written): SandboxSettings
   diskInodes: written.disk_inodes,
   outputMb: written.output_mb,
   outputKeptKb: written.output_kept_kb,
+  filesOut: written.files_out,
+  filesOutMb: written.files_out_mb,
   codeKb: written.code_kb,
   stdinMb: written.stdin_mb,
   maxRunning: written.max_running,
@@ -305,5 +312,7 @@ export function jobLimits(settings: SandboxSettings, requestedTimeoutSeconds?: n
     fileSizeMb: settings.fileSizeMb,
     outputMb: settings.outputMb,
     outputKeptKb: settings.outputKeptKb,
+    filesOut: settings.filesOut,
+    filesOutMb: settings.filesOutMb,
   };
 }

@@ -284,7 +284,7 @@ async function asWarden(bytes: Buffer): Promise<JobOutcome> {
     const sandbox = await connectSandbox(zygote);
     return await runJob(
       sandbox,
-      { runId: 'x', code: '', stdin: '', limits: { ...LIMITS, timeoutSeconds: 1 } },
+      { runId: 'x', code: '', stdin: '', files: [], limits: { ...LIMITS, timeoutSeconds: 1 } },
       new AbortController().signal,
     );
   } finally {

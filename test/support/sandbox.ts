@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackendUnavailable, selectBackend, type BackendSettings } from '../../src/backends/select.js';
-import type { Backend, JobLimits, JobOutcome, OnOutput } from '../../src/sandbox.js';
+import type { Backend, InputFile, JobLimits, JobOutcome, JobSinks } from '../../src/sandbox.js';
 
 /** The interpreter of the tests: Debian's own where there is one, for a shim in front of it is a test of its own. */
 export const PYTHON = existsSync('/usr/bin/python3') ? '/usr/bin/python3' : 'python3';
@@ -27,13 +27,15 @@ export const LIMITS: JobLimits = {
   fileSizeMb: 16,
   outputMb: 4,
   outputKeptKb: 64,
+  filesOut: 100,
+  filesOutMb: 16,
 };
 
-export interface RunOptions {
+export interface RunOptions extends JobSinks {
   readonly stdin?: string;
+  readonly files?: readonly InputFile[];
   readonly limits?: Partial<JobLimits>;
   readonly signal?: AbortSignal;
-  readonly onOutput?: OnOutput;
 }
 
 export interface TestSandbox {
@@ -95,9 +97,15 @@ export async function openSandbox(settings: Partial<BackendSettings> = {}): Prom
     backend,
     run: (code, options = {}) =>
       backend.run(
-        { runId: randomUUID(), code, stdin: options.stdin ?? '', limits: { ...LIMITS, ...options.limits } },
+        {
+          runId: randomUUID(),
+          code,
+          stdin: options.stdin ?? '',
+          files: options.files ?? [],
+          limits: { ...LIMITS, ...options.limits },
+        },
         options.signal ?? new AbortController().signal,
-        options.onOutput,
+        options,
       ),
   };
 }

@@ -18,6 +18,7 @@ const fine: JobOutcome = {
   stderr: { text: '', totalBytes: 0, omittedBytes: 0 },
   result: null,
   error: null,
+  filesLeftOut: { count: 0, examples: [] },
   exitCode: 0,
   signal: null,
   usage: { durationMs: 12, cpuMs: 8, peakMemoryBytes: 9_000_000 },
@@ -66,9 +67,9 @@ function bench(options: BenchOptions = {}): Bench {
       return jobs.length;
     },
     warm: () => undefined,
-    run(job, signal, onOutput) {
+    run(job, signal, sinks) {
       jobs.push(job);
-      return run(job, signal, onOutput);
+      return run(job, signal, sinks);
     },
     footprintBytes: () => Promise.resolve(0),
     close: () => Promise.resolve(),

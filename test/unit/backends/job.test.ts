@@ -12,7 +12,7 @@ import { runJob, unavailable } from '../../../src/backends/job.js';
 import type { Job, JobOutcome } from '../../../src/sandbox.js';
 import { LIMITS } from '../../support/sandbox.js';
 
-const JOB: Job = { runId: 'x', code: 'print("é")', stdin: 'in', limits: { ...LIMITS, timeoutSeconds: 3 } };
+const JOB: Job = { runId: 'x', code: 'print("é")', stdin: 'in', files: [], limits: { ...LIMITS, timeoutSeconds: 3 } };
 const END = { cause: 'exit', exit_code: 0, signal: null, duration_us: 1500, cpu_us: 500, peak_memory_bytes: 42 };
 
 function frame(kind: string, payload: string | Uint8Array): Buffer {
@@ -132,8 +132,10 @@ test('code, input and limits are sent, the limits last', async () => {
 test('what a warden reports becomes the outcome', async () => {
   await withWire(READY, async ({ warden, sandbox }) => {
     const pieces: string[] = [];
-    const outcome = runJob(await sandbox, JOB, new AbortController().signal, (stream, bytes) => {
-      pieces.push(`${stream}:${Buffer.from(bytes).toString()}`);
+    const outcome = runJob(await sandbox, JOB, new AbortController().signal, {
+      onOutput: (stream, bytes) => {
+        pieces.push(`${stream}:${Buffer.from(bytes).toString()}`);
+      },
     });
     const word = JSON.stringify({ result: '5', error: null });
     warden.write(

@@ -1,0 +1,160 @@
+"""Running the caller's code in this interpreter, the way a notebook runs a cell, and ending it.
+
+It ends as a Python of its own would: threads are joined, atexit functions run, open files are flushed by clearing the main module; but without
+tearing down an interpreter that is about to vanish anyway.
+
+From the first line of the caller's code on nothing here can be trusted any more: it shares the interpreter with that code.
+"""
+
+from __future__ import annotations
+
+import ast
+import atexit
+import builtins
+import gc
+import json
+import linecache
+import os
+import sys
+import threading
+import traceback
+import types
+
+from confine import tree
+
+#: Where the program says its own word (PROTOCOL.md, 4).
+WORD_FD = 4
+CODE_PATH = f"{tree.CODE}/main.py"
+#: How much of a last value's repr and of an exception's message is told, in characters.
+_WORD_CHARS = 16_384
+
+# Kept under names of our own: the caller's code can empty the modules they come from.
+_exit, _write, _dumps, _sys_names = os._exit, os.write, json.dumps, sys.__dict__
+
+
+def main_module(code: bytes) -> types.ModuleType:
+    """A new __main__, its source in a file, so that tracebacks, inspect and multiprocessing's spawn find it."""
+    with open(CODE_PATH, "wb") as file:
+        file.write(code)
+    module = types.ModuleType("__main__")
+    module.__file__ = CODE_PATH
+    module.__dict__["__builtins__"] = builtins
+    module.__dict__["__annotations__"] = {}
+    sys.modules["__main__"] = module
+    return module
+
+
+def run(module: types.ModuleType, code: bytes, reserve: list[bytes]) -> tuple[int, dict[str, object]]:
+    """Run the code in ``module``; return the exit status and the program's own word."""
+    word: dict[str, object] = {"result": None, "error": None}
+    try:
+        body, last = parse(code)
+        exec(body, module.__dict__)
+        if last is not None:
+            value = eval(last, module.__dict__)
+            if value is not None:
+                word["result"] = repr(value)[:_WORD_CHARS]
+        return 0, word
+    except SystemExit as leave:
+        return _exit_status(leave.code), word
+    except BaseException as error:
+        reserve.clear()
+        try:
+            _show(error)
+            word["error"] = _describe(error)
+        except BaseException:
+            pass  # the caller's code broke what tells of it; the status still does
+        return 1, word
+
+
+def parse(code: bytes) -> tuple[types.CodeType, types.CodeType | None]:
+    """The code as (statements, last expression or None), the way an interactive session sees it."""
+    try:
+        parsed = ast.parse(code, CODE_PATH)
+        last = None
+        if parsed.body and isinstance(parsed.body[-1], ast.Expr):
+            last = compile(ast.Expression(parsed.body[-1].value), CODE_PATH, "eval", dont_inherit=True)
+            del parsed.body[-1]
+        # dont_inherit: this file's own `from __future__` is not the caller's
+        return compile(parsed, CODE_PATH, "exec", dont_inherit=True), last
+    except Exception as error:
+        raise error.with_traceback(None)  # the frames of the parser are of no use to the caller
+
+
+def _exit_status(code: object) -> int:
+    """What Python makes of SystemExit's argument (sys.exit)."""
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    print(code, file=sys.stderr)
+    return 1
+
+
+def _strip(error: BaseException) -> None:
+    """Take our own frames off the traceback of ``error`` and of what led to it."""
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        one = pending.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        trace = one.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+            trace = trace.tb_next
+        one.__traceback__ = trace
+        pending += [one.__cause__, one.__context__]
+
+
+def _show(error: BaseException) -> None:
+    """Print an uncaught exception as Python would, through the caller's own sys.excepthook if there is one."""
+    _strip(error)
+    linecache.checkcache()
+    try:
+        sys.excepthook(type(error), error, error.__traceback__)
+    except BaseException:
+        traceback.print_exception(type(error), error, error.__traceback__)
+
+
+def _describe(error: BaseException) -> dict[str, object]:
+    line = error.lineno if isinstance(error, SyntaxError) and error.filename == CODE_PATH else None
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == CODE_PATH:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        message = str(error)
+    except BaseException:
+        message = "<the exception could not be printed>"
+    return {"type": name[:256], "message": message[:_WORD_CHARS], "line": line}
+
+
+def end(module: types.ModuleType, status: int, word: dict[str, object]) -> None:
+    """End as an interpreter does (Py_FinalizeEx): threads, atexit functions, destructors, streams; then the word.
+
+    The caller's code may have emptied any module: whatever fails here, nothing gets past the last line.
+    """
+    try:
+        try:
+            threading._shutdown()  # pyright: ignore
+            atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
+            module.__dict__.clear()
+            gc.collect()
+        except SystemExit as leave:
+            status = _exit_status(leave.code)
+        except BaseException as error:
+            _show(error)
+        for name in ("stdout", "stderr"):
+            try:
+                stream = _sys_names.get(name)
+                if stream is not None:
+                    stream.flush()
+            except BaseException:
+                status = status or 120  # what Python exits with when it can't flush its streams
+        _write(WORD_FD, _dumps(word).encode())
+    finally:
+        _exit(status)
