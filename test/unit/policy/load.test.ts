@@ -52,6 +52,8 @@ describe('a valid policy', () => {
         diskInodes: 8192,
         outputMb: 8,
         outputKeptKb: 64,
+        filesOut: 100,
+        filesOutMb: 32,
         codeKb: 256,
         stdinMb: 4,
         maxRunning: 4,
