@@ -9,11 +9,12 @@ import fcntl
 import json
 import os
 import socket
+import sys
 
 import execute
 import program
 import sockets
-from confine import kernel, seccomp, syscalls, tree
+from confine import identity, kernel, seccomp, syscalls, tree
 from confine.kernel import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS
 
 # ioctl(2) requests and flags to bring up an interface: linux/sockios.h, linux/if.h
@@ -68,9 +69,13 @@ def make(outer_uid: int, settings: Settings) -> Child:
         raise Unmade(layer, str(error)) from error
     child = _fork_program(proc, outer_uid, settings)
     os.close(proc)
+    # Whatever is imported from here on would come from where the program writes: nothing is.
+    sys.path.clear()
     try:
-        # What is left to do needs these two: killing the program, and reading its use of memory.
-        kernel.keep_capabilities(("CAP_KILL", "CAP_SYS_PTRACE"))
+        # What is put into the working directory is the program's, and what lies there is looked at as the program (setfsuid(2)).
+        identity.take_files_of(outer_uid)
+        # What is left to do needs these: killing the program, reading its use of memory, and directories that it closed to itself.
+        kernel.keep_capabilities(("CAP_KILL", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"))
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     except OSError as error:
         raise Unmade("capabilities", str(error)) from error

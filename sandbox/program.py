@@ -148,4 +148,4 @@ def _open_streams() -> None:
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
 
 
-_OURS = frozenset(("zygote", "warden", "make", "run", "program", "execute", "frames", "sockets", "usage"))
+_OURS = frozenset(("zygote", "warden", "make", "run", "program", "execute", "files", "frames", "sockets", "usage"))

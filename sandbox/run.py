@@ -19,8 +19,10 @@ import signal
 import socket
 import time
 
+import files
 import frames
 import usage
+from confine import tree
 from make import Child
 
 TYPE_CHECKING = False
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
         open_files: int
         file_size_mb: int
         output_mb: float
+        files_out: int
+        files_out_mb: float
 
 
 _MB = 1 << 20
@@ -53,7 +57,7 @@ _CLOSE_TICK_SECONDS = 0.004
 #: How long a little output may wait for more before it is sent: most programs end first, and Node is woken once, for all of it.
 _LINGER_SECONDS = 0.003
 _LINGER_BYTES = 16 << 10
-#: How long Node may take to read the end of a job.
+#: How long Node may take to read the end of a job, or a piece of the files.
 _FLUSH_SECONDS = 30.0
 
 class Run:
@@ -77,6 +81,8 @@ class Run:
         self.wait_status = 0
         self.meter = usage.Meter(child.pid)
         self.incoming = b""
+        #: The files that were put there for the program, as they were.
+        self.given: dict[bytes, files.Known] = {}
         #: True once everything in the sandbox has been killed.
         self.dead = False
         self.ended = os.pidfd_open(child.pid)
@@ -89,10 +95,22 @@ class Run:
     def rehearse(self) -> None:
         """Go, ahead of the job, where the job will go: after a fork the first write to a page copies it, and takes its time."""
         self.meter.start()
-        report = self._report(json.loads(b'{"cpu_seconds": 1}'), resource.getrusage(resource.RUSAGE_CHILDREN), 0)
+        nothing = files.collect(tree.WORK, 0, 0, {}, self._queue)
+        report = self._report(json.loads(b'{"cpu_seconds": 1}'), resource.getrusage(resource.RUSAGE_CHILDREN), 0, nothing)
         frames.encode(b"D", report)
         self.poll.poll(0)
         time.monotonic()
+
+    def put(self, payload: bytes) -> None:
+        """Put a file there for the program, which has not started yet. Raises files.Unfit."""
+        name, known = files.put(tree.WORK, payload)
+        self.given[name] = known
+
+    def refuse(self, why: str) -> None:
+        """Report that the job was not begun."""
+        measured = {"exit_code": None, "signal": None, "duration_us": 0, "cpu_us": 0, "peak_memory_bytes": 0}
+        report = {"cause": "input", "why": why, **measured, "files_left_out": files.NOTHING_LEFT_OUT}
+        self.connection.sendall(frames.encode(b"D", json.dumps(report).encode()))
 
     def begin(self, limits: Limits, job: bytes, stdin: bytes) -> None:
         """Give the program its job: from here on it is the caller's code that runs."""
@@ -157,7 +175,7 @@ class Run:
                     return
 
     def finish(self) -> None:
-        """Kill everything, then read what is left, then report."""
+        """Kill everything, then read what is left in the pipes and in the working directory, then report."""
         stopped = time.monotonic()
         self._kill_all()
         while self._take_word():
@@ -172,12 +190,29 @@ class Run:
         if self.word:
             self._queue(b"P", self.word)
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self._queue(b"D", self._report(self.limits, used, int((stopped - self.started) * 1e6)))
         self.connection.setblocking(True)
         self.connection.settimeout(_FLUSH_SECONDS)
-        self.connection.sendall(b"".join(self.backlog))  # in one go, so that Node wakes once
+        left_out = self._collect()
+        self._queue(b"D", self._report(self.limits, used, int((stopped - self.started) * 1e6), left_out))
+        self._send_all()  # in one go, so that Node wakes once
 
-    def _report(self, limits: Limits, used: resource.struct_rusage, duration_us: int) -> bytes:
+    def _collect(self) -> files.Report:
+        """Send the files that the program left; see files.collect."""
+        if self.limits["files_out"] == 0:
+            return files.NOTHING_LEFT_OUT
+        return files.collect(tree.WORK, self.limits["files_out"], int(self.limits["files_out_mb"] * _MB), self.given, self._pass_on)
+
+    def _pass_on(self, kind: bytes, payload: bytes) -> None:
+        """A frame to Node, once everything is dead: little ones together, and never much at a time."""
+        self._queue(kind, payload)
+        if self.backlog_bytes > _BACKLOG_BYTES:
+            self._send_all()
+
+    def _send_all(self) -> None:
+        self.connection.sendall(b"".join(self.backlog))
+        self.backlog, self.backlog_bytes = [], 0
+
+    def _report(self, limits: Limits, used: resource.struct_rusage, duration_us: int, left_out: files.Report) -> bytes:
         """The payload of frame D."""
         cpu_us = self.meter.cpu_us(used)
         exit_code, signal_number = None, None
@@ -195,8 +230,9 @@ class Run:
             "duration_us": duration_us,
             "cpu_us": cpu_us,
             "peak_memory_bytes": self.meter.peak_bytes(used),
+            "files_left_out": left_out,
         }
-        return json.dumps(report).encode()
+        return json.dumps(report, ensure_ascii=False).encode()
 
     def _feed(self, fd: int) -> None:
         """Write what the pipe takes; close it when all is written or nobody reads any more."""

@@ -22,6 +22,7 @@ import os
 import signal
 import traceback
 
+import files
 import frames
 from confine import kernel
 from make import Settings, Unmade, make
@@ -64,18 +65,28 @@ def main(connection: socket.socket, pid: int, outer_uid: int, settings: Settings
 def _serve(connection: socket.socket, run: Run) -> None:
     """Wait for the one job, run it, report."""
     code = stdin = b""
+    unfit = ""
     while True:
         kind, payload = frames.read(connection.fileno())
         if kind == b"C":
             code = payload
         elif kind == b"I":
             stdin = payload
+        elif kind == b"A":
+            try:
+                if not unfit:
+                    run.put(payload)
+            except files.Unfit as error:
+                unfit = str(error)
         elif kind == b"J":
             break
         elif kind == b"X":
             raise frames.Broken("cancelled before there was a job")
         else:
-            raise frames.Broken(f"a frame of type {kind!r}, expected C, I, J or X")
+            raise frames.Broken(f"a frame of type {kind!r}, expected A, C, I, J or X")
+    if unfit:
+        run.refuse(unfit)
+        return
     run.begin(json.loads(payload), frames.encode(b"J", payload) + frames.encode(b"C", code), stdin)
     run.watch()
     run.finish()

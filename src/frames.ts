@@ -4,9 +4,9 @@
  */
 
 /** Frames that Node sends. */
-export type SentKind = 'C' | 'I' | 'J' | 'X';
+export type SentKind = 'A' | 'C' | 'I' | 'J' | 'X';
 /** Frames that a warden sends. */
-export type ReceivedKind = 'R' | 'O' | 'E' | 'P' | 'D' | 'F';
+export type ReceivedKind = 'R' | 'O' | 'E' | 'P' | 'N' | 'B' | 'D' | 'F';
 
 const HEADER_BYTES = 5;
 
@@ -16,7 +16,9 @@ const MAX_PAYLOAD_BYTES: Readonly<Record<ReceivedKind, number>> = {
   O: 64 * 1024,
   E: 64 * 1024,
   P: 256 * 1024,
-  D: 4096,
+  N: 8192,
+  B: 64 * 1024,
+  D: 16 * 1024,
   F: 8192,
 };
 
@@ -36,7 +38,7 @@ export function frameHeader(kind: SentKind, payloadBytes: number): Buffer {
 function receivedKind(code: number): ReceivedKind {
   const kind = String.fromCharCode(code);
   if (Object.hasOwn(MAX_PAYLOAD_BYTES, kind)) return kind as ReceivedKind;
-  throw new ProtocolViolation(`a frame of type 0x${code.toString(16)}, expected one of R O E P D F`);
+  throw new ProtocolViolation(`a frame of type 0x${code.toString(16)}, expected one of R O E P N B D F`);
 }
 
 /**

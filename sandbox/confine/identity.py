@@ -13,6 +13,7 @@ The kernel counts RLIMIT_NPROC per user namespace (Linux 5.14), so the inner one
 
 from __future__ import annotations
 
+import errno
 import os
 
 from . import kernel
@@ -54,6 +55,19 @@ def become(identity: int) -> None:
     os.setgroups([])
     os.setresgid(identity, identity, identity)
     os.setresuid(identity, identity, identity)
+
+
+def take_files_of(owner: int) -> None:
+    """From here on be ``owner`` to the file system, and only to it (setfsuid(2)); 0 means to stay who we are.
+
+    Takes the effective capabilities for files away with it (capabilities(7)). Raises OSError where the kernel did not do it: the calls themselves never fail.
+    """
+    if owner == 0:
+        return
+    for name in ("setfsgid", "setfsuid"):
+        kernel.syscall(name, owner)
+        if kernel.syscall(name, owner) != owner:
+            raise kernel.failure(name, errno.EPERM, str(owner))
 
 
 def enter_program_namespace(proc: int, outer_uid: int) -> None:

@@ -6,14 +6,26 @@ import { constants } from 'node:os';
 import { z } from 'zod';
 import type { JobLimits, JobStatus, ProgramError } from '../sandbox.js';
 
+/** One short line, which the warden made harmless. */
+const shownText = z
+  .string()
+  .max(500)
+  .regex(/^[^\p{Cc}\p{Zl}\p{Zp}]*$/u);
+
 /** The payload of frame D (sandbox/PROTOCOL.md). */
 export const wardenReport = z.strictObject({
-  cause: z.enum(['exit', 'wall', 'cpu', 'memory', 'output', 'cancel']),
+  cause: z.enum(['exit', 'wall', 'cpu', 'memory', 'output', 'cancel', 'input']),
   exit_code: z.int().min(0).max(255).nullable(),
   signal: z.int().min(1).max(64).nullable(),
   duration_us: z.int().nonnegative(),
   cpu_us: z.int().nonnegative(),
   peak_memory_bytes: z.int().nonnegative(),
+  files_left_out: z.strictObject({
+    count: z.int().nonnegative(),
+    examples: z.array(z.strictObject({ name: shownText, why: shownText })).max(10),
+  }),
+  /** With the cause `input`: what could not be put there. */
+  why: shownText.optional(),
 });
 export type WardenReport = z.infer<typeof wardenReport>;
 
@@ -75,6 +87,8 @@ export function ending(
       return { status: 'output', reason: `stopped after printing ${limits.outputMb} MB, the output limit` };
     case 'cancel':
       return { status: 'cancelled', reason: 'cancelled by the caller' };
+    case 'input':
+      return { status: 'error', reason: `${report.why ?? 'the files could not be put there'}; nothing was run` };
     case 'exit':
       return exited(report, error, limits);
   }

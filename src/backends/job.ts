@@ -3,6 +3,7 @@
 import { frameHeader, type ReceivedKind } from '../frames.js';
 import type { Job, JobOutcome, JobSinks } from '../sandbox.js';
 import { createCapture } from './capture.js';
+import { createFileIntake } from './file-intake.js';
 import type { ReadySandbox } from './connection.js';
 import { ending, readWord, signalName, wardenReport } from './ending.js';
 
@@ -45,6 +46,7 @@ export function runJob(
     stderr: createCapture(limits.outputKeptKb * 1024),
   };
   let word: Buffer | null = null;
+  const files = createFileIntake(limits, sinks.onFile);
 
   return new Promise((resolve) => {
     let settled = false;
@@ -54,6 +56,7 @@ export function runJob(
       settled = true;
       clearTimeout(watchdog);
       clearTimeout(late);
+      files.stop();
       signal.removeEventListener('abort', cancel);
       resolve({ ...outcome, stdout: captures.stdout.finish(), stderr: captures.stderr.finish() });
     };
@@ -83,12 +86,13 @@ export function runJob(
 
     const end = (payload: Buffer) => {
       const report = wardenReport.parse(JSON.parse(payload.toString('utf8')));
+      files.finish();
       const said = readWord(word);
       settle({
         ...ending(report, said.error, limits),
         result: report.cause === 'exit' && report.exit_code === 0 ? said.result : null,
         error: said.error,
-        filesLeftOut: { count: 0, examples: [] },
+        filesLeftOut: report.files_left_out,
         exitCode: report.exit_code,
         signal: report.signal === null ? null : signalName(report.signal),
         usage: {
@@ -114,6 +118,14 @@ export function runJob(
         case 'P':
           word = Buffer.from(payload);
           return;
+        case 'N':
+        case 'B':
+          // What it leaves comes after its end, and is not to be late as long as it comes.
+          watchdog.refresh();
+          late?.refresh();
+          if (kind === 'N') files.begin(payload);
+          else files.add(payload);
+          return;
         case 'D':
           end(payload);
           return;
@@ -135,10 +147,18 @@ export function runJob(
         open_files: limits.openFiles,
         file_size_mb: limits.fileSizeMb,
         output_mb: limits.outputMb,
+        files_out: sinks.onFile === undefined ? 0 : limits.filesOut,
+        files_out_mb: limits.filesOutMb,
       }),
     );
     // In one write: what wakes the warden is then all it waits for.
-    const parts = [frameHeader('C', code.length), code, frameHeader('I', stdin.length), stdin];
+    const parts: Uint8Array[] = job.files.flatMap(({ name, bytes }) => {
+      const written = Buffer.from(name, 'utf8');
+      const nameBytes = Buffer.alloc(2);
+      nameBytes.writeUInt16BE(written.length);
+      return [frameHeader('A', 2 + written.length + bytes.length), nameBytes, written, bytes];
+    });
+    parts.push(frameHeader('C', code.length), code, frameHeader('I', stdin.length), stdin);
     socket.write(Buffer.concat([...parts, frameHeader('J', settings.length), settings]));
     if (signal.aborted) cancel();
     else signal.addEventListener('abort', cancel, { once: true });

@@ -108,7 +108,7 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
     roomy: () => process.availableMemory() > totalmem() * SCARCE_SHARE,
   });
 
-  const run = async (job: Job, signal: AbortSignal, sinks?: JobSinks): Promise<JobOutcome> => {
+  const run = async (job: Job, signal: AbortSignal, sinks: JobSinks = {}): Promise<JobOutcome> => {
     if (closed) return unavailable('the server is shutting down', true);
     let sandbox: ReadySandbox;
     try {
@@ -117,8 +117,19 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
       return unavailable(`no sandbox could be made: ${error instanceof Error ? error.message : String(error)}`, true);
     }
     jobsStarted += 1;
-    const outcome = await runJob(sandbox, job, signal, sinks);
-    if (isClosed() || !wasDyingAlready(outcome)) return outcome;
+    const left = { files: false };
+    const onFile = sinks.onFile;
+    const heard: JobSinks = {
+      ...sinks,
+      ...(onFile && {
+        onFile: (file) => {
+          left.files = true;
+          return onFile(file);
+        },
+      }),
+    };
+    const outcome = await runJob(sandbox, job, signal, heard);
+    if (isClosed() || left.files || !wasDyingAlready(outcome)) return outcome;
     try {
       return await runJob(await make(), job, signal, sinks);
     } catch {

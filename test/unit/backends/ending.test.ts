@@ -11,6 +11,7 @@ const REPORT: WardenReport = {
   duration_us: 1,
   cpu_us: 1,
   peak_memory_bytes: 1,
+  files_left_out: { count: 0, examples: [] },
 };
 const word = (text: string) => readWord(Buffer.from(text));
 const memoryError = { type: 'MemoryError', message: '', line: null };

@@ -13,7 +13,15 @@ import type { Job, JobOutcome } from '../../../src/sandbox.js';
 import { LIMITS } from '../../support/sandbox.js';
 
 const JOB: Job = { runId: 'x', code: 'print("é")', stdin: 'in', files: [], limits: { ...LIMITS, timeoutSeconds: 3 } };
-const END = { cause: 'exit', exit_code: 0, signal: null, duration_us: 1500, cpu_us: 500, peak_memory_bytes: 42 };
+const END = {
+  cause: 'exit',
+  exit_code: 0,
+  signal: null,
+  duration_us: 1500,
+  cpu_us: 500,
+  peak_memory_bytes: 42,
+  files_left_out: { count: 0, examples: [] },
+};
 
 function frame(kind: string, payload: string | Uint8Array): Buffer {
   const body = Buffer.from(payload);
