@@ -24,6 +24,14 @@ import type { Status, Tier, Usage } from './sandbox.js';
 import { stateDirectory } from './state/choice.js';
 import { StateError } from './state/database.js';
 
+/** Files, without their names and contents. */
+interface FilesOnRecord {
+  readonly count: number;
+  readonly bytes: number;
+  /** Of one line a file, in order: its name, a NUL, the SHA-256 of its content in hexadecimal, a newline. */
+  readonly sha256: string;
+}
+
 /** What is said of a call. Strings that came from outside may be cut, `time` is ISO 8601 in UTC. */
 export interface AuditRecord {
   readonly kind: 'call';
@@ -51,6 +59,10 @@ export interface AuditRecord {
   readonly policyHash: string;
   readonly codeSha256: string | null;
   readonly codeBytes: number | null;
+  /** What was put into the working directory; null: nothing, or it never came to that. */
+  readonly filesIn: FilesOnRecord | null;
+  /** What the program left there and can be fetched. */
+  readonly filesOut: FilesOnRecord | null;
   readonly status: Status;
   readonly exitCode: number | null;
   readonly signal: string | null;

@@ -10,12 +10,13 @@ import type { Slots } from './admission/slots.js';
 import type { Approval, Approvals, Form } from './approval/approvals.js';
 import { checkArguments, TOOL, type CodeArguments } from './arguments.js';
 import { AuditError, type Audit, type AuditRecord } from './audit.js';
+import type { FileStore, Kept } from './files/store.js';
 import { cancelledWaiting, denied, unavailable, type Ending, type Outcome, type Refusal } from './outcome.js';
 import { decide, isHidden, type Decision } from './policy/decide.js';
 import { denial, type Denial, type DenialCode } from './policy/denial.js';
 import type { LoadedPolicy } from './policy/load.js';
 import { jobLimits, type SandboxSettings } from './policy/schema.js';
-import type { Backend, JobOutcome, OnOutput, Tier } from './sandbox.js';
+import type { Backend, FilesLeftOut, InputFile, JobOutcome, OnOutput, Tier } from './sandbox.js';
 
 /** Where a call is while it is under way. */
 export type Stage = 'asking' | 'waiting' | 'running';
@@ -47,6 +48,7 @@ export interface Rooms {
   readonly limits: Limits;
   readonly slots: Slots;
   readonly approvals: Approvals;
+  readonly files: FileStore;
   readonly audit: Audit;
 }
 
@@ -60,6 +62,10 @@ interface Trace {
   shadowed: readonly Denial[];
   tier: Tier | null;
   limits: readonly LimitState[];
+  /** What was brought, once it is decoded. */
+  filesIn: AuditRecord['filesIn'];
+  /** What was left, once the program has ended. */
+  kept: Kept | null;
 }
 
 /** Make one call. Never rejects. */
@@ -72,6 +78,8 @@ export async function call(rooms: Rooms, request: CallRequest): Promise<Outcome>
     shadowed: [],
     tier: null,
     limits: [],
+    filesIn: null,
+    kept: null,
   };
   let ending: Ending;
   try {
@@ -85,8 +93,11 @@ export async function call(rooms: Rooms, request: CallRequest): Promise<Outcome>
     await rooms.audit.write(auditRecord(request, trace, ending));
   } catch (error) {
     ending = ourFault(trace, error);
+    rooms.files.drop(trace.runId);
+    trace.kept = null;
   }
-  return { ...ending, runId: trace.runId, tier: trace.tier, limits: trace.limits, files: [], session: null };
+  const { runId, tier, limits, kept } = trace;
+  return { ...ending, runId, tier, limits, files: kept?.files ?? [], session: null };
 }
 
 async function straightDown(rooms: Rooms, request: CallRequest, trace: Trace): Promise<Ending> {
@@ -105,7 +116,8 @@ async function straightDown(rooms: Rooms, request: CallRequest, trace: Trace): P
   const excess = tooLarge(checked.value, decision.sandbox);
   if (excess !== null) return refused(trace, excess);
 
-  const { code, stdin, timeoutSeconds } = checked.value;
+  const { code, stdin, files, timeoutSeconds } = checked.value;
+  trace.filesIn = summary(files);
   const limits = jobLimits(decision.sandbox, timeoutSeconds);
 
   // 3. Admission: every limit, or none. Before a person is asked, so that nobody says yes to what a limit then denies.
@@ -130,11 +142,14 @@ async function straightDown(rooms: Rooms, request: CallRequest, trace: Trace): P
       // 5 to 8. The backend runs the program, reads what it says as hostile input, and leaves nothing of it behind.
       const backend = rooms.backend();
       trace.tier = backend.guarantees.tier;
-      const job = { runId: trace.runId, code, stdin, files: [], limits };
-      const sinks = request.onOutput === undefined ? {} : { onOutput: request.onOutput };
-      const outcome = await backend.run(job, signal, sinks);
+      const job = { runId: trace.runId, code, stdin, files, limits };
+      const { filesKeptSeconds: keptSeconds, filesKeptMb: keptMb } = decision.sandbox;
+      const receiving = rooms.files.receive({ runId: trace.runId, grant: grant.name, keptSeconds, keptMb });
+      const { onOutput } = request;
+      const outcome = await backend.run(job, signal, { onFile: receiving.onFile, ...(onOutput && { onOutput }) });
+      trace.kept = receiving.finish();
       if (ran(outcome)) measured = measure(outcome);
-      return { ...outcome, policy: null };
+      return { ...outcome, filesLeftOut: sum(outcome.filesLeftOut, trace.kept.leftOut), policy: null };
     } finally {
       slot.release();
     }
@@ -155,12 +170,18 @@ async function askPerson(
   request: CallRequest,
   trace: Trace,
   decision: Extract<Decision, { verdict: 'ask' }>,
-  { code, stdin, timeoutSeconds }: CodeArguments,
+  { code, stdin, files, timeoutSeconds }: CodeArguments,
 ): Promise<Ending | null> {
   const { rule, message, remember, onDeny } = decision;
   const approval = await rooms.approvals.ask({
     question: {
-      call: { tool: request.tool, code, stdin, timeoutSeconds: timeoutSeconds ?? null },
+      call: {
+        tool: request.tool,
+        code,
+        stdin,
+        files: files.map(({ name, bytes }) => ({ name, bytes: bytes.length, sha256: sha256(bytes) })),
+        timeoutSeconds: timeoutSeconds ?? null,
+      },
       grant: request.grant.name,
       client: request.client.name,
       session: request.session,
@@ -246,7 +267,11 @@ function unknownTool(tool: string): Refusal {
   return refusal('unknown_tool', '', `there is no tool ${name} here; the only one is ${TOOL}`);
 }
 
-function tooLarge({ code, stdin }: CodeArguments, { codeKb, stdinMb }: SandboxSettings): Refusal | null {
+/** What a file takes of a sandbox's disk at least: a page of its tmpfs. */
+const PAGE_BYTES = 4096;
+
+function tooLarge({ code, stdin, files }: CodeArguments, settings: SandboxSettings): Refusal | null {
+  const { codeKb, stdinMb, filesIn, filesInMb, diskMb } = settings;
   const codeBytes = Buffer.byteLength(code);
   if (codeBytes > codeKb * 2 ** 10) {
     const what = `code is ${codeBytes} bytes long, and at most ${codeKb * 2 ** 10} are taken (${codeKb} KB)`;
@@ -257,8 +282,43 @@ function tooLarge({ code, stdin }: CodeArguments, { codeKb, stdinMb }: SandboxSe
     const what = `stdin is ${stdinBytes} bytes long, and at most ${stdinMb * 2 ** 20} are taken (${stdinMb} MB)`;
     return refusal('stdin_too_large', '/sandbox/stdin_mb', `${what}: pass less at a time`);
   }
+  if (files.length > filesIn) {
+    const what = `${files.length} files came, and at most ${filesIn} are taken`;
+    return refusal('too_many_files', '/sandbox/files_in', `${what}: pass fewer, or one archive`);
+  }
+  const filesBytes = files.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  if (filesBytes > filesInMb * 2 ** 20) {
+    const what = `the files are ${filesBytes} bytes long together, and at most ${filesInMb * 2 ** 20} are taken (${filesInMb} MB)`;
+    return refusal('files_too_large', '/sandbox/files_in_mb', `${what}: pass less at a time`);
+  }
+  const diskBytes = files.reduce((sum, { bytes }) => sum + Math.ceil(bytes.length / PAGE_BYTES) * PAGE_BYTES, 0);
+  if (diskBytes > diskMb * 2 ** 20) {
+    const what = `the files take ${diskBytes} bytes of disk, and a program has ${diskMb * 2 ** 20} (${diskMb} MB)`;
+    return refusal('files_too_large', '/sandbox/disk_mb', `${what}: pass less at a time`);
+  }
   return null;
 }
+
+function sha256(bytes: Uint8Array | string): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+/** The files of a call in one line of the audit log: how many, how much, and a hash of names and contents. */
+function summary(files: readonly InputFile[]): AuditRecord['filesIn'] {
+  if (files.length === 0) return null;
+  const all = createHash('sha256');
+  for (const { name, bytes } of files) all.update(`${name}\0${sha256(bytes)}\n`);
+  const bytes = files.reduce((total, file) => total + file.bytes.length, 0);
+  return { count: files.length, bytes, sha256: all.digest('hex') };
+}
+
+/** What the sandbox did not bring out, and what was not kept of the rest. */
+function sum(one: FilesLeftOut, other: FilesLeftOut): FilesLeftOut {
+  const examples = [...one.examples, ...other.examples].slice(0, LEFT_OUT_EXAMPLES_MAX);
+  return { count: one.count + other.count, examples };
+}
+
+const LEFT_OUT_EXAMPLES_MAX = 10;
 
 /** Whether a program ran: then it is charged, even if our side lost its outcome. */
 function ran({ status, usage }: JobOutcome): boolean {
@@ -287,13 +347,24 @@ function auditRecord(request: CallRequest, trace: Trace, ending: Ending): AuditR
     approval: trace.approval,
     shadowed: trace.shadowed.map(({ rule, code }) => ({ rule, code })),
     policyHash: trace.loaded.hash,
-    codeSha256: typeof code === 'string' ? createHash('sha256').update(code).digest('hex') : null,
+    codeSha256: typeof code === 'string' ? sha256(code) : null,
     codeBytes: typeof code === 'string' ? Buffer.byteLength(code) : null,
+    filesIn: trace.filesIn,
+    filesOut: filesOut(trace.kept),
     status: ending.status,
     exitCode: ending.exitCode,
     signal: ending.signal,
     usage: ending.usage === null ? null : { ...ending.usage, outputBytes },
     tier: trace.tier,
+  };
+}
+
+function filesOut(kept: Kept | null): AuditRecord['filesOut'] {
+  if (kept?.sha256 == null) return null;
+  return {
+    count: kept.files.length,
+    bytes: kept.files.reduce((total, file) => total + file.bytes, 0),
+    sha256: kept.sha256,
   };
 }
 

@@ -6,10 +6,17 @@ import type { Captured, JobOutcome, Status, Tier, Usage } from './sandbox.js';
 /**
  * Refusals that no rule had to speak about:
  * - `invalid_arguments`: an argument that does not exist, is missing or of the wrong type
- * - `code_too_large`, `stdin_too_large`: over what the policy's `sandbox` section takes
+ * - `code_too_large`, `stdin_too_large`, `files_too_large`, `too_many_files`: over what the policy's `sandbox` section takes
  * - `unknown_tool`: the policy would allow it, but there is no such tool
  */
-type RefusalCode = DenialCode | 'invalid_arguments' | 'code_too_large' | 'stdin_too_large' | 'unknown_tool';
+type RefusalCode =
+  | DenialCode
+  | 'invalid_arguments'
+  | 'code_too_large'
+  | 'stdin_too_large'
+  | 'files_too_large'
+  | 'too_many_files'
+  | 'unknown_tool';
 
 /** Why a call was denied. `rule` is empty where it is not the policy that said so. */
 export interface Refusal extends Omit<Denial, 'code'> {

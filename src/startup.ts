@@ -11,6 +11,7 @@ import { AuditError, openAudit } from './audit.js';
 import { createReplaceable } from './backends/replaceable.js';
 import { BackendUnavailable, selectBackend, type BackendSettings } from './backends/select.js';
 import type { Rooms } from './call.js';
+import { createFileStore } from './files/store.js';
 import { shippedPolicyPath } from './package.js';
 import { loadPolicy, locatePolicy, PolicyError, type LoadedPolicy, type PolicyOrigin } from './policy/load.js';
 import type { SandboxSettings } from './policy/schema.js';
@@ -117,17 +118,19 @@ export async function start(options: StartOptions): Promise<Started> {
         void audit.note({ kind: 'policy_refused', source, policyHash: held.hash, problems: problemsOf(error) });
       },
     });
+    const files = createFileStore();
     const rooms: Rooms = {
       policy: () => policy.current(),
       backend: () => backend,
       limits: createLimits(counters.store, Date.now, { onStore }),
       slots,
       approvals: createApprovals(database),
+      files,
       audit,
     };
     async function close(): Promise<void> {
       await backend.close();
-      await Promise.all([database.close(), counters.close(), audit.close()]);
+      await Promise.all([database.close(), counters.close(), audit.close(), files.close()]);
     }
     return { rooms, backend, loaded, origin, state: shown, close };
   } catch (error) {

@@ -27,6 +27,7 @@ const REMEMBERED: Readonly<Record<StoredRequest['remember'], string>> = {
 /** Of code and stdin in a form; a form is no place to read more. */
 const FORM_CODE_MAX_CHARACTERS = 12_000;
 const FORM_STDIN_MAX_CHARACTERS = 1_000;
+const FORM_FILES_MAX = 20;
 
 /**
  * The whole question.
@@ -43,9 +44,22 @@ export function describeRequest(request: StoredRequest, bounded: boolean): strin
     ...(call.stdin === ''
       ? []
       : ['with this as its standard input:', block('', call.stdin, bounded ? FORM_STDIN_MAX_CHARACTERS : null, id)]),
+    ...files(call.files, bounded, id),
     REMEMBERED[remember],
     `Asked by ${rule}; request ${id}; SHA-256 of the call ${callHash}`,
   ].join('\n');
+}
+
+/** What is put beside the program: names, sizes and hashes, not contents, which may be anything. */
+function files(brought: StoredRequest['call']['files'], bounded: boolean, id: string): string[] {
+  if (brought.length === 0) return [];
+  const shown = bounded ? brought.slice(0, FORM_FILES_MAX) : brought;
+  const left = brought.length - shown.length;
+  return [
+    `with ${brought.length === 1 ? 'this file' : `these ${brought.length} files`} in its working directory:`,
+    ...shown.map(({ name, bytes, sha256 }) => `- ${quote(name, 1024)} (${bytes} bytes, SHA-256 ${sha256})`),
+    ...(left === 0 ? [] : [`*** ${left} more are left out here: cordon approve show ${id} ***`]),
+  ];
 }
 
 /** In a fence that the text can't close, for where a form is shown as Markdown. */
@@ -64,7 +78,7 @@ function block(language: string, text: string, maxCharacters: number | null, id:
 }
 
 /** A name that comes from outside, on one line and short. */
-export function quote(name: string): string {
+export function quote(name: string, maxCharacters = 80): string {
   const shown = visible(name).replace(/[\n\t]/g, ' ');
-  return JSON.stringify(shown.length > 80 ? `${shown.slice(0, 79)}…` : shown);
+  return JSON.stringify(shown.length > maxCharacters ? `${shown.slice(0, maxCharacters - 1)}…` : shown);
 }

@@ -51,8 +51,8 @@ export async function main(argv: readonly string[]): Promise<number> {
   process.stderr.write(greeting(started));
 
   const server = createServer(rooms, GRANT, packageVersion());
-  const { codeKb, stdinMb } = loaded.policy.sandbox;
-  const largest = JSON_INFLATION * (codeKb * 2 ** 10 + stdinMb * 2 ** 20);
+  const { codeKb, stdinMb, filesInMb } = loaded.policy.sandbox;
+  const largest = JSON_INFLATION * (codeKb * 2 ** 10 + (stdinMb + filesInMb) * 2 ** 20);
   const stop = await serveStdio(server, Math.min(MESSAGE_MAX_BYTES, Math.max(MESSAGE_MIN_BYTES, 2 * largest)));
   // Every call under way was told to stop. Closing the backend makes sure of it; then each has its audit line.
   await backend.close();

@@ -177,9 +177,15 @@ export interface SandboxSettings {
   readonly outputMb: number;
   /** What is kept of each output stream, in units of 2^10 bytes. */
   readonly outputKeptKb: number;
+  /** How many files a call may bring, and how much of them together, in units of 2^20 bytes. */
+  readonly filesIn: number;
+  readonly filesInMb: number;
   /** How many of the files that a run leaves come back, and how much of them together, in units of 2^20 bytes. */
   readonly filesOut: number;
   readonly filesOutMb: number;
+  /** How long they can be fetched, and how much is kept of all runs together, in units of 2^20 bytes. */
+  readonly filesKeptSeconds: number;
+  readonly filesKeptMb: number;
   /** The largest `code`, in units of 2^10 bytes of UTF-8. */
   readonly codeKb: number;
   /** The largest `stdin`, in units of 2^20 bytes of UTF-8. */
@@ -235,8 +241,17 @@ export const sandboxSchema = z
       64,
       'What is kept of each of stdout and stderr, head and tail; at most 128, as clients cut a result at 1 MB. KiB.',
     ),
+    files_in: count(0, 10_000, 100, 'How many files a call may bring.'),
+    files_in_mb: count(0, 256, 16, 'How much of them together; a part of disk_mb. MiB.'),
     files_out: count(0, 10_000, 100, 'How many of the files that a run leaves in its working directory come back.'),
     files_out_mb: count(0, 4096, 32, 'How much of them comes back from one run, together. MiB.'),
+    files_kept_seconds: count(1, 604_800, 3600, 'How long the files of a run can be fetched. Seconds.'),
+    files_kept_mb: count(
+      1,
+      oneTibInMb,
+      256,
+      'How much of the files of all runs is kept together, on disk; the oldest runs go first. MiB.',
+    ),
     code_kb: count(1, 16_384, 256, 'The largest code of a call. KiB.'),
     stdin_mb: count(1, 1024, 4, 'The largest stdin of a call. MiB.'),
     max_running: count(1, 1024, 4, 'Runs at the same time.'),
@@ -259,8 +274,12 @@ const resolvedSandboxSchema = sandboxSchema.transform((written): SandboxSettings
   diskInodes: written.disk_inodes,
   outputMb: written.output_mb,
   outputKeptKb: written.output_kept_kb,
+  filesIn: written.files_in,
+  filesInMb: written.files_in_mb,
   filesOut: written.files_out,
   filesOutMb: written.files_out_mb,
+  filesKeptSeconds: written.files_kept_seconds,
+  filesKeptMb: written.files_kept_mb,
   codeKb: written.code_kb,
   stdinMb: written.stdin_mb,
   maxRunning: written.max_running,

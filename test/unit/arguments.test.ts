@@ -11,14 +11,14 @@ function problemsOf(args: unknown): string {
 test('code alone is enough: stdin is empty and no time limit is asked for', () => {
   assert.deepEqual(checkArguments({ code: 'print(1)' }), {
     ok: true,
-    value: { code: 'print(1)', stdin: '', timeoutSeconds: undefined },
+    value: { code: 'print(1)', stdin: '', files: [], timeoutSeconds: undefined },
   });
 });
 
 test('an unknown argument is refused by name, with the arguments that exist', () => {
   const problems = problemsOf({ code: '', cwd: '/', 'shell\n': true });
   assert.match(problems, /unknown arguments "cwd", "shell\\n"/);
-  assert.match(problems, /code \(required\), stdin, timeout_seconds/);
+  assert.match(problems, /code \(required\), stdin, files, timeout_seconds/);
 });
 
 test('a key named __proto__ is an unknown argument like any other', () => {
@@ -58,7 +58,7 @@ test('half a surrogate pair is refused, because the program would get another te
 
 test('what clients are shown is what is checked', () => {
   const schema = argumentsJsonSchema();
-  assert.deepEqual(Object.keys(schema.properties as object), ['code', 'stdin', 'timeout_seconds']);
+  assert.deepEqual(Object.keys(schema.properties as object), ['code', 'stdin', 'files', 'timeout_seconds']);
   assert.deepEqual(schema.required, ['code']);
   assert.equal(schema.additionalProperties, false);
 });

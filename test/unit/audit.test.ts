@@ -37,6 +37,8 @@ const record: AuditRecord = {
   policyHash: 'abc',
   codeSha256: null,
   codeBytes: null,
+  filesIn: null,
+  filesOut: null,
   status: 'ok',
   exitCode: 0,
   signal: null,

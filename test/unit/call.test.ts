@@ -8,6 +8,7 @@ import { createApprovals, type Form } from '../../src/approval/approvals.js';
 import { AuditError, type AuditRecord } from '../../src/audit.js';
 import { call, type CallRequest, type Rooms } from '../../src/call.js';
 import { policySchema } from '../../src/policy/schema.js';
+import { createFileStore } from '../../src/files/store.js';
 import type { Backend, Job, JobOutcome } from '../../src/sandbox.js';
 import { MEMORY, openDatabase } from '../../src/state/database.js';
 
@@ -80,6 +81,7 @@ function bench(options: BenchOptions = {}): Bench {
     limits: options.limits ?? createLimits(createMemoryStore()),
     slots: createSlots({ maxRunning: options.maxRunning ?? 4, maxWaiting: options.maxWaiting ?? 64 }),
     approvals: options.approvals ?? createApprovals(openDatabase(MEMORY)),
+    files: createFileStore(),
     audit: {
       path: null,
       ready: () => Promise.resolve(),
@@ -175,6 +177,8 @@ test('the audit line tells call, decision and cost, and never the code', async (
       policyHash: 'the-hash',
       codeSha256: createHash('sha256').update(code).digest('hex'),
       codeBytes: 14,
+    filesIn: null,
+    filesOut: null,
       status: 'ok',
       exitCode: 0,
       signal: null,

@@ -34,7 +34,7 @@ test('a header is the length of the payload, big-endian, and a letter', () => {
 });
 
 test('frames come out as they went in, wherever the stream is cut', () => {
-  const kinds = fc.constantFrom<ReceivedKind>('R', 'O', 'E', 'P', 'D', 'F');
+  const kinds = fc.constantFrom<ReceivedKind>('R', 'O', 'E', 'P', 'N', 'B', 'D', 'F');
   const payload = fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes).toString('latin1'));
   fc.assert(
     fc.property(
@@ -51,7 +51,7 @@ test('byte by byte is no different', () => {
   const frames: Frame[] = [
     ['R', '{"pid":1}'],
     ['O', ''],
-    ['D', 'x'.repeat(4096)],
+    ['D', 'x'.repeat(16 * 1024)],
   ];
   const bytes = encode(frames);
   assert.deepEqual(readInPieces(bytes, [...bytes.keys()]), frames);
@@ -77,7 +77,9 @@ for (const [kind, limit] of [
   ['O', 65_536],
   ['E', 65_536],
   ['P', 262_144],
-  ['D', 4096],
+  ['N', 8192],
+  ['B', 64 * 1024],
+  ['D', 16 * 1024],
   ['F', 8192],
 ] as const) {
   test(`a frame ${kind} may have ${limit} bytes and not one more, refused by its header alone`, () => {
@@ -98,7 +100,7 @@ for (const [kind, limit] of [
 
 test('frames of any other type are a violation, those that only Node sends included', () => {
   for (let code = 0; code < 256; code += 1) {
-    if ('ROEPDF'.includes(String.fromCharCode(code))) continue;
+    if ('ROEPNBDF'.includes(String.fromCharCode(code))) continue;
     assert.throws(() => readInPieces(Buffer.from([0, 0, 0, 0, code]), []), ProtocolViolation);
   }
 });

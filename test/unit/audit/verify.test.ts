@@ -46,6 +46,8 @@ function record(runId: string): AuditRecord {
     policyHash: 'abc',
     codeSha256: null,
     codeBytes: null,
+    filesIn: null,
+    filesOut: null,
     status: 'ok',
     exitCode: 0,
     signal: null,

@@ -131,6 +131,8 @@ test('code, input and limits are sent, the limits last', async () => {
       open_files: LIMITS.openFiles,
       file_size_mb: LIMITS.fileSizeMb,
       output_mb: LIMITS.outputMb,
+      files_out: 0,
+      files_out_mb: LIMITS.filesOutMb,
     });
     warden.write(frame('D', JSON.stringify(END)));
     await outcome;
