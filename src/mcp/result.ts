@@ -5,7 +5,7 @@
  */
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
-import type { Outcome } from '../outcome.js';
+import type { Outcome, OutcomeFile } from '../outcome.js';
 import type { Captured } from '../sandbox.js';
 import { advice, happened, renderText } from './text.js';
 
@@ -43,6 +43,13 @@ const structuredOutcome = z.strictObject({
     .strictObject({ type: z.string(), message: z.string(), line: z.int().nullable() })
     .nullable()
     .describe('The uncaught exception, as the program tells it.'),
+  files: z
+    .array(z.strictObject({ name: z.string(), bytes: count, mimeType: z.string(), uri: z.string() }))
+    .describe('What the program left in its working directory; each can be read as an MCP resource.'),
+  filesNotListed: count.describe('How many more came back than are listed here; resources/list has them all.'),
+  filesLeftOut: z
+    .strictObject({ count, examples: z.array(z.strictObject({ name: z.string(), why: z.string() })) })
+    .describe('What did not come back, and for the first of it why.'),
   durationMs: z.number().nullable(),
   cpuMs: z.number().nullable(),
   peakMemoryBytes: z.number().nullable(),
@@ -90,17 +97,39 @@ export function toResult(outcome: Outcome): CallToolResult {
   return result;
 }
 
+/** Of the files, so many have a link of their own in the result; clients show each as a line or a chip. */
+const LINKS_MAX = 20;
+/** And so many, and so much of them, are listed in the structured content. */
+const FILES_LISTED_MAX = 200;
+const FILES_LISTED_MAX_CHARACTERS = 100_000;
+
 function assemble(outcome: Outcome): CallToolResult {
   return {
-    content: [{ type: 'text', text: renderText(outcome) }],
+    content: [{ type: 'text', text: renderText(outcome) }, ...links(outcome)],
     structuredContent: structured(outcome),
     isError: outcome.status !== 'ok',
   };
 }
 
+function links({ files }: Outcome): CallToolResult['content'] {
+  return files
+    .slice(0, LINKS_MAX)
+    .map(({ name, uri, mimeType, bytes }) => ({ type: 'resource_link', name, uri, mimeType, size: bytes }));
+}
+
+/** The first of the files, as many as leave room for the rest of a result. */
+function listed(files: Outcome['files']): OutcomeFile[] {
+  let characters = 0;
+  return files.slice(0, FILES_LISTED_MAX).filter((file) => {
+    characters += JSON.stringify(file).length;
+    return characters <= FILES_LISTED_MAX_CHARACTERS;
+  });
+}
+
 function structured(outcome: Outcome): z.infer<typeof structuredOutcome> {
   const { usage, stdout, stderr, policy } = outcome;
   const todo = advice(outcome);
+  const files = listed(outcome.files);
   return {
     status: outcome.status,
     reason: todo === null ? happened(outcome) : `${happened(outcome)}. ${todo}`,
@@ -112,6 +141,9 @@ function structured(outcome: Outcome): z.infer<typeof structuredOutcome> {
     exitCode: outcome.exitCode,
     signal: outcome.signal,
     error: outcome.error,
+    files,
+    filesNotListed: outcome.files.length - files.length,
+    filesLeftOut: { ...outcome.filesLeftOut, examples: [...outcome.filesLeftOut.examples] },
     durationMs: usage?.durationMs ?? null,
     cpuMs: usage?.cpuMs ?? null,
     peakMemoryBytes: usage?.peakMemoryBytes ?? null,

@@ -18,11 +18,13 @@ import { call, type Rooms, type Stage } from '../call.js';
 import { isHidden } from '../policy/decide.js';
 import type { OnOutput } from '../sandbox.js';
 import { clientForm } from './form.js';
+import { serveResources } from './resources.js';
 import { toResult } from './result.js';
 import { describeTool } from './tool.js';
 
 const INSTRUCTIONS =
   'code_execute runs a Python program in a sandbox made for that one call: no network, nothing kept between calls. ' +
+  'Files go in with the call; those that a program leaves in its working directory come back as resources. ' +
   "The policy of this server's owner decides about every call; a denial says why, and when to try again.";
 
 /** How often a client that asked for progress hears of it; clients put off their own timeouts by it. */
@@ -48,9 +50,10 @@ export interface Server {
 export function createServer(rooms: Rooms, grant: { readonly name: string }, version: string): Server {
   const mcp = new McpServer(
     { name: 'cordon', title: 'Cordon', version },
-    { capabilities: { tools: { listChanged: true } }, instructions: INSTRUCTIONS },
+    { capabilities: { tools: { listChanged: true }, resources: { listChanged: true } }, instructions: INSTRUCTIONS },
   );
   const { server } = mcp;
+  serveResources(mcp, rooms.files, grant.name);
   const session = randomUUID();
   const underWay = new Set<Promise<CallToolResult>>();
 

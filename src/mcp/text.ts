@@ -25,6 +25,7 @@ export function renderText(outcome: Outcome): string {
     parts.push('(no output: the program printed nothing, and its last line is not an expression with a value)');
   }
   parts.push(...omissions('stdout', stdout), ...omissions('stderr', stderr));
+  parts.push(...fileLines(outcome));
   const todo = advice(outcome);
   if (todo !== null) parts.push(todo);
   parts.push(`[${usageLine(outcome)}]`);
@@ -89,6 +90,33 @@ function errorWords({ type, message, line }: ProgramError): string {
 function omissions(name: string, { omittedBytes, totalBytes }: Captured): string[] {
   if (omittedBytes === 0) return [];
   return [`[${name}: ${omittedBytes} of ${totalBytes} bytes left out in the middle]`];
+}
+
+/** More of them only push aside what the program printed; the resources have them all. */
+const FILES_SHOWN_MAX = 20;
+const LEFT_OUT_SHOWN_MAX = 3;
+
+/** What came out of the working directory, and what did not. Names are one printable line each. */
+function fileLines({ files, filesLeftOut }: Outcome): string[] {
+  const lines: string[] = [];
+  const shown = files
+    .slice(0, FILES_SHOWN_MAX)
+    .map(({ name, bytes, mimeType, uri }) => `${name} (${mimeType}, ${size(bytes)}, ${uri})`);
+  if (files.length > shown.length) shown.push(`and ${files.length - shown.length} more: see resources/list`);
+  if (shown.length > 0) lines.push(shown.length === 1 ? `files: ${shown.join('')}` : ['files:', ...shown].join('\n  '));
+  if (filesLeftOut.count > 0) {
+    const why = filesLeftOut.examples.slice(0, LEFT_OUT_SHOWN_MAX).map(({ name, why }) => `${name}: ${why}`);
+    const more = filesLeftOut.count > why.length ? ['…'] : [];
+    lines.push(`[left in the sandbox: ${filesLeftOut.count} that can't come back (${[...why, ...more].join('; ')})]`);
+  }
+  return lines;
+}
+
+/** `23 KB`, of 1024 bytes. */
+export function size(bytes: number): string {
+  if (bytes < 1024) return `${bytes} bytes`;
+  const kilo = bytes / 1024;
+  return kilo < 1024 ? `${kilo < 10 ? kilo.toFixed(1) : Math.round(kilo)} KB` : `${(kilo / 1024).toFixed(1)} MB`;
 }
 
 function limitWords({ counter, left, max, window }: LimitState): string {
