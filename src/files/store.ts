@@ -221,7 +221,7 @@ export function createFileStore(clock: () => number = Date.now): FileStore {
     drop,
     list(grant, after) {
       expire();
-      const [runAfter = Infinity, fileAfter = -1] = (after ?? '').split('.').map(Number).filter(Number.isFinite);
+      const [runAfter = Infinity, fileAfter = -1] = after?.split('.').map(Number) ?? [];
       return [...runs.values()]
         .filter((run) => run.ready && run.grant === grant && run.sequence <= runAfter)
         .reverse()
