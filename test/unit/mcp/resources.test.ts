@@ -69,16 +69,16 @@ for (const [what, content] of [
 ] as const) {
   test(`a large file of ${what} is read part by part, each below 1 MB, and comes together again`, async () => {
     const client = await connect('one');
-    keep(`large-${content.length}`, 'one', { 'large.txt': content });
+    keep(`large-${what.length}`, 'one', { 'large.txt': content });
     const got: Buffer[] = [];
-    let uri: string | undefined = `cordon://files/large-${content.length}/large.txt`;
+    let uri: string | undefined = `cordon://files/large-${what.length}/large.txt`;
     while (uri !== undefined) {
       const { parts, wireBytes }: Awaited<ReturnType<typeof read>> = await read(client, uri);
       assert.ok(wireBytes < 1_000_000, `${wireBytes}`);
       const [part, rest] = parts;
       got.push(part?.text === undefined ? Buffer.from(part?.blob ?? '', 'base64') : Buffer.from(part.text));
       assert.equal(part?._meta?.['cordon/range']?.totalBytes, content.length);
-      assert.equal(rest === undefined, part?._meta?.['cordon/range']?.next === null);
+      assert.equal(rest === undefined, part._meta['cordon/range'].next === null);
       if (rest !== undefined) assert.match(rest.text ?? '', new RegExp(`of ${content.length}; the rest: cordon://`));
       uri = rest?.uri;
     }
