@@ -62,3 +62,56 @@ test('what clients are shown is what is checked', () => {
   assert.deepEqual(schema.required, ['code']);
   assert.equal(schema.additionalProperties, false);
 });
+
+const withFiles = (...files: unknown[]) => ({ code: '', files });
+
+test('files are decoded, text as UTF-8 and base64 as bytes', () => {
+  const checked = checkArguments(
+    withFiles({ name: 'a', text: 'ü' }, { name: 'd/b', base64: '/wA=' }, { name: 'c', base64: '' }),
+  );
+  assert.ok(checked.ok);
+  assert.deepEqual(
+    checked.value.files.map(({ name, bytes }) => [name, [...bytes]]),
+    [
+      ['a', [0xc3, 0xbc]],
+      ['d/b', [0xff, 0]],
+      ['c', []],
+    ],
+  );
+});
+
+const wrongFiles: [what: string, args: unknown, problem: RegExp][] = [
+  ['no list', { code: '', files: 'a' }, /^files: expected an array of files, got a string$/],
+  ['a name alone', withFiles('a'), /^files\.0: expected an object with name, and text or base64, got a string$/],
+  ['no name', withFiles({ text: '' }), /^files\.0\.name is missing; a file has name, and text or base64$/],
+  ['a number as content', withFiles({ name: 'a', text: 1 }), /^files\.0\.text: expected a string, got the number 1$/],
+  ['no content', withFiles({ name: 'a' }), /^files\.0: expected either text or base64, got neither$/],
+  [
+    'two contents',
+    withFiles({ name: 'a', text: '', base64: '' }),
+    /^files\.0: expected either text or base64, got both$/,
+  ],
+  ['a path', withFiles({ name: 'a', text: '', path: '/etc' }), /^files\.0: unknown key "path"; a file has name/],
+  ['half a surrogate pair', withFiles({ name: 'a', text: '\ud800' }), /^files\.0\.text: expected valid Unicode/],
+  [
+    'the same name twice',
+    withFiles({ name: 'a', text: '' }, { name: 'a', text: '' }),
+    /^files\.1\.name: "a" comes twice$/,
+  ],
+  [
+    'a file as a directory',
+    withFiles({ name: 'a', text: '' }, { name: 'a/b', text: '' }),
+    /^files\.1\.name: "a\/b" needs a directory a, which is a file of this call$/,
+  ],
+  ['a name that climbs', withFiles({ name: '../x', text: '' }), /^files\.0\.name: "\.\.\/x" has a part/],
+];
+for (const [what, args, problem] of wrongFiles) {
+  test(`files with ${what} are refused`, () => {
+    assert.match(problemsOf(args), problem);
+  });
+}
+
+test('ten thousand wrong files make a short answer', () => {
+  const files = Array.from({ length: 10_000 }, () => ({ name: '/'.repeat(1000), text: '' }));
+  assert.ok(problemsOf({ code: '', files }).length < 3000);
+});

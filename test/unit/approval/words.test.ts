@@ -77,3 +77,16 @@ test('who is asked sees what a yes means', () => {
   assert.match(describeRequest({ ...request, remember: 'session' }, true), /EVERY call/);
   assert.match(describeRequest(request, true), /this one call/);
 });
+
+test('of the files a person sees name, size and hash; many are counted in a form, and all are shown at a terminal', () => {
+  const files = Array.from({ length: 25 }, (_, n) => ({ name: `f${n}\u202e`, bytes: n, sha256: 'ab'.repeat(32) }));
+  const brought = { ...request, call: { ...request.call, files } };
+  const form = describeRequest(brought, true);
+  assert.match(
+    form,
+    /with these 25 files in its working directory:\n- "f0\\\\u\{202e\}" \(0 bytes, SHA-256 (ab){32}\)\n/,
+  );
+  assert.match(form, /\*\*\* 5 more are left out here: cordon approve show bcdfghjk \*\*\*/);
+  assert.equal(describeRequest(brought, false).match(/SHA-256 abab/g)?.length, 25);
+  assert.doesNotMatch(describeRequest(request, false), /files/);
+});
