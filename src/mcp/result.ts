@@ -84,15 +84,31 @@ export function outcomeJsonSchema(): Record<string, unknown> {
   return z.toJSONSchema(structuredOutcome);
 }
 
-/** The result of a call, for the wire. */
-export function toResult(outcome: Outcome): CallToolResult {
+/** How images among the files are shown: in the result itself, as links to the files, or not at all. */
+export type ImageMode = 'inline' | 'link' | 'none';
+
+/** What goes into a result besides the text, which always does. */
+export interface ResultOptions {
+  /** Whether there is structured content: clients differ in what they do with it. */
+  readonly structured: boolean;
+  readonly images: ImageMode;
+  /** The content of one of the outcome's files; null where it is gone. */
+  readonly read: (file: OutcomeFile) => Promise<Uint8Array | null>;
+}
+
+/** The result of a call, for the wire. Never rejects. */
+export async function toResult(outcome: Outcome, options: ResultOptions): Promise<CallToolResult> {
+  return Promise.resolve(withText(outcome, options));
+}
+
+function withText(outcome: Outcome, options: ResultOptions): CallToolResult {
   let shown = outcome;
-  let result = assemble(shown);
+  let result = assemble(shown, options);
   let keptCharacters = longest(shown);
   while (wireBytes(result) > RESULT_MAX_BYTES && keptCharacters > 0) {
     keptCharacters = Math.floor(keptCharacters * SHRINK_FACTOR);
     shown = shrink(outcome, keptCharacters);
-    result = assemble(shown);
+    result = assemble(shown, options);
   }
   return result;
 }
@@ -103,10 +119,10 @@ const LINKS_MAX = 20;
 const FILES_LISTED_MAX = 200;
 const FILES_LISTED_MAX_CHARACTERS = 100_000;
 
-function assemble(outcome: Outcome): CallToolResult {
+function assemble(outcome: Outcome, options: ResultOptions): CallToolResult {
   return {
     content: [{ type: 'text', text: renderText(outcome) }, ...links(outcome)],
-    structuredContent: structured(outcome),
+    ...(options.structured ? { structuredContent: structured(outcome) } : {}),
     isError: outcome.status !== 'ok',
   };
 }

@@ -99,7 +99,7 @@ export function createServer(rooms: Rooms, grant: { readonly name: string }, ver
       signal: extra.signal,
       onProgress: progress.stage,
       onOutput: progress.output,
-    }).then(toResult);
+    }).then((outcome) => toResult(outcome, { structured: true, images: 'inline', read: () => Promise.resolve(null) }));
     underWay.add(running);
     try {
       return await running;

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AjvJsonSchemaValidator } from '@modelcontextprotocol/sdk/validation/ajv';
-import { outcomeJsonSchema, toResult } from '../../../src/mcp/result.js';
+import { outcomeJsonSchema, toResult as render, type ResultOptions } from '../../../src/mcp/result.js';
 import type { Outcome } from '../../../src/outcome.js';
 import { captured, deniedWith, outcomeWith } from './outcomes.js';
+
+const toResult = (outcome: Outcome, options: Partial<ResultOptions> = {}) =>
+  render(outcome, { structured: true, images: 'inline', read: () => Promise.resolve(null), ...options });
 
 const WIRE_MAX_BYTES = 1_000_000;
 
@@ -18,19 +21,20 @@ const outcomes: Record<string, Outcome> = {
 
 // A client that checks throws where the two differ, and the caller sees nothing of the outcome.
 for (const [name, outcome] of Object.entries(outcomes)) {
-  test(`the structured content is what the output schema says: ${name}`, () => {
-    const { structuredContent } = toResult(outcome);
+  test(`the structured content is what the output schema says: ${name}`, async () => {
+    const { structuredContent } = await toResult(outcome);
     const checked = new AjvJsonSchemaValidator().getValidator(outcomeJsonSchema())(structuredContent);
     assert.equal(checked.errorMessage, undefined);
   });
 }
 
-test('only ok is no error', () => {
-  for (const [name, outcome] of Object.entries(outcomes)) assert.equal(toResult(outcome).isError, name !== 'ok');
+test('only ok is no error', async () => {
+  for (const [name, outcome] of Object.entries(outcomes))
+    assert.equal((await toResult(outcome)).isError, name !== 'ok');
 });
 
-test('the structured content says what to do, for clients that show nothing else', () => {
-  const { structuredContent } = toResult(
+test('the structured content says what to do, for clients that show nothing else', async () => {
+  const { structuredContent } = await toResult(
     outcomeWith({ status: 'timeout', reason: 'stopped at the time limit of 30 s' }),
   );
   assert.match(String(structuredContent?.reason), /30 s\. Do less in one call/);
@@ -43,9 +47,9 @@ const nasty: Record<string, string> = {
   'plain letters': 'x',
 };
 for (const [name, unit] of Object.entries(nasty)) {
-  test(`a result stays under 1 MB on the wire: ${name}`, () => {
+  test(`a result stays under 1 MB on the wire: ${name}`, async () => {
     const text = unit.repeat(300_000);
-    const result = toResult(
+    const result = await toResult(
       outcomeWith({
         status: 'error',
         stdout: captured(text, 7),
@@ -61,9 +65,9 @@ for (const [name, unit] of Object.entries(nasty)) {
   });
 }
 
-test('what had to be left out for the wire keeps head and tail, and counts every byte', () => {
+test('what had to be left out for the wire keeps head and tail, and counts every byte', async () => {
   const text = `first line\n${'\u0001'.repeat(400_000)}\nlast line`;
-  const { structuredContent, content } = toResult(outcomeWith({ stdout: captured(text) }));
+  const { structuredContent, content } = await toResult(outcomeWith({ stdout: captured(text) }));
   const stdout = String(structuredContent?.stdout);
   const omitted = Number(structuredContent?.stdoutOmittedBytes);
   const marker = `\n[... ${omitted} bytes left out ...]\n`;
@@ -76,7 +80,7 @@ test('what had to be left out for the wire keeps head and tail, and counts every
   );
 });
 
-test('a result that fits is left alone', () => {
+test('a result that fits is left alone', async () => {
   const text = 'x'.repeat(128 * 1024);
-  assert.equal(toResult(outcomeWith({ stdout: captured(text) })).structuredContent?.stdout, text);
+  assert.equal((await toResult(outcomeWith({ stdout: captured(text) }))).structuredContent?.stdout, text);
 });
