@@ -20,13 +20,17 @@ import threading
 import traceback
 import types
 
+import display
+import plots
 from confine import tree
 
 #: Where the program says its own word (PROTOCOL.md, 4).
 WORD_FD = 4
 CODE_PATH = f"{tree.CODE}/main.py"
-#: How much of a last value's repr and of an exception's message is told, in characters.
+#: How much of an exception's message is told, in characters.
 _WORD_CHARS = 16_384
+#: How far before the end of the code a semicolon is looked for that keeps the last value quiet.
+_QUIET_WITHIN_BYTES = 200
 
 # Kept under names of our own: the caller's code can empty the modules they come from.
 _exit, _write, _dumps, _sys_names = os._exit, os.write, json.dumps, sys.__dict__
@@ -47,38 +51,49 @@ def main_module(code: bytes) -> types.ModuleType:
 def run(module: types.ModuleType, code: bytes, reserve: list[bytes]) -> tuple[int, dict[str, object]]:
     """Run the code in ``module``; return the exit status and the program's own word."""
     word: dict[str, object] = {"result": None, "error": None}
+    status = 0
     try:
         body, last = parse(code)
         exec(body, module.__dict__)
         if last is not None:
             value = eval(last, module.__dict__)
             if value is not None:
-                word["result"] = repr(value)[:_WORD_CHARS]
-        return 0, word
+                word["result"] = display.describe(value)
     except SystemExit as leave:
-        return _exit_status(leave.code), word
+        status = _exit_status(leave.code)
     except BaseException as error:
+        status = 1
         reserve.clear()
         try:
             _show(error)
             word["error"] = _describe(error)
         except BaseException:
             pass  # the caller's code broke what tells of it; the status still does
-        return 1, word
+    plots.finish()  # however it ended: what was drawn until then may tell why
+    return status, word
 
 
 def parse(code: bytes) -> tuple[types.CodeType, types.CodeType | None]:
-    """The code as (statements, last expression or None), the way an interactive session sees it."""
+    """The code as (statements, last expression or None), the way a notebook sees it: a semicolon after the expression keeps its value quiet."""
     try:
         parsed = ast.parse(code, CODE_PATH)
         last = None
-        if parsed.body and isinstance(parsed.body[-1], ast.Expr):
+        if parsed.body and isinstance(parsed.body[-1], ast.Expr) and not _is_quiet(code, parsed.body[-1]):
             last = compile(ast.Expression(parsed.body[-1].value), CODE_PATH, "eval", dont_inherit=True)
             del parsed.body[-1]
         # dont_inherit: this file's own `from __future__` is not the caller's
         return compile(parsed, CODE_PATH, "exec", dont_inherit=True), last
     except Exception as error:
         raise error.with_traceback(None)  # the frames of the parser are of no use to the caller
+
+
+def _is_quiet(code: bytes, last: ast.Expr) -> bool:
+    """Whether a semicolon ends the last expression. Nothing but closing brackets, semicolons and comments can follow it."""
+    if b";" not in code[-_QUIET_WITHIN_BYTES:]:
+        return False
+    lines = code.splitlines()[(last.end_lineno or 1) - 1 :]
+    lines[0] = lines[0][last.end_col_offset :]
+    return any(line.split(b"#")[0].rstrip().endswith(b";") for line in lines)
 
 
 def _exit_status(code: object) -> int:

@@ -16,8 +16,10 @@ import os
 import signal
 import sys
 
+import display
 import execute
 import frames
+import plots
 from confine import identity, kernel, landlock, limits, seccomp, tree
 
 JOB_FD = 3
@@ -89,7 +91,8 @@ def prepare() -> None:
     body, last = execute.parse(b"a = [1]\nlen(a)")
     exec(body, namespace)
     if last is not None:
-        json.dumps(json.loads(json.dumps({"result": repr(eval(last, namespace))})))
+        json.dumps(json.loads(json.dumps({"result": display.describe(eval(last, namespace))})))
+    plots.finish()
     gc.collect()
 
 
@@ -126,6 +129,7 @@ def set_scene(environment: dict[str, str]) -> None:
     sys.dont_write_bytecode = True
     sys.argv = [execute.CODE_PATH]
     sys.path.insert(0, tree.WORK)
+    plots.watch()
     for name in [name for name in sys.modules if name in _OURS or name.startswith("confine")]:
         del sys.modules[name]
 
@@ -148,4 +152,4 @@ def _open_streams() -> None:
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
 
 
-_OURS = frozenset(("zygote", "warden", "make", "run", "program", "execute", "files", "frames", "sockets", "usage"))
+_OURS = frozenset(("zygote", "warden", "make", "run", "program", "execute", "display", "plots", "files", "frames", "sockets", "usage"))
