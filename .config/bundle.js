@@ -3,15 +3,15 @@
 import { build } from 'esbuild';
 
 await build({
-  entryPoints: ['dist/src/main.js'],
+  entryPoints: { main: 'dist/src/main.js', 'image-decoder': 'dist/src/images/decoder.js' },
   outdir: 'dist/bin',
   bundle: true,
   splitting: true, // what is imported later stays a file of its own
   platform: 'node',
   format: 'esm',
   target: 'node20.19',
-  // libsql has a native part; the others are loaded later, as CommonJS, whose names a bundle would hide behind `default`.
-  external: ['libsql', 'rate-limiter-flexible', '@redis/client', 'pidusage', 'yaml'],
+  // libsql has a native part, photon one of WebAssembly; the others are loaded later, as CommonJS, whose names a bundle would hide behind `default`.
+  external: ['libsql', '@cf-wasm/photon', 'rate-limiter-flexible', '@redis/client', 'pidusage', 'yaml'],
   minifyWhitespace: true,
   // Bundled CommonJS packages call require for Node's own modules, which an ES module has not.
   banner: {

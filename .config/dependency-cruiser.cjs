@@ -43,6 +43,7 @@ module.exports = {
     home('rate-limiter-flexible', 'rate-limiter-flexible', '^src/admission/'),
     home('re2js', 're2js', '^src/policy/'),
     home('lezer', '@lezer', '^src/policy/'),
+    home('photon', '@cf-wasm', '^src/images/'),
     home('yaml', 'yaml', '^src/policy/dialects/'),
   ],
   options: {

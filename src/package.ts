@@ -13,6 +13,9 @@ export const shippedPolicyPath: string = fileURLToPath(new URL('policy.json', ro
 /** The far side: the Python files that run in and around a sandbox. */
 export const sandboxDirectory: string = fileURLToPath(new URL('sandbox/', root));
 
+/** The thread that decodes images: a bundle of its own, wherever this file runs from. */
+export const imageDecoderUrl: URL = new URL('dist/bin/image-decoder.js', root);
+
 /** This package's version, `0.1.0`. */
 export function packageVersion(): string {
   const manifest: unknown = JSON.parse(readFileSync(new URL('package.json', root), 'utf8'));
