@@ -40,6 +40,11 @@ const ROOM_MIN_BYTES = 4096;
 
 const IMAGE_TYPES: ReadonlySet<string> = new Set(['image/png', 'image/jpeg', 'image/gif', 'image/webp']);
 
+/** Whether a file is one of the images that `showImages` looks at. */
+export function mayBeShown({ mimeType }: OutcomeFile): boolean {
+  return IMAGE_TYPES.has(mimeType);
+}
+
 /**
  * Look at the images among `files`, in their order.
  * @param read the content of a file; null where it is gone
@@ -50,7 +55,7 @@ export async function showImages(
   read: (file: OutcomeFile) => Promise<Uint8Array | null>,
   roomBytes: number,
 ): Promise<ImageView[]> {
-  const images = files.filter(({ mimeType }) => IMAGE_TYPES.has(mimeType));
+  const images = files.filter(mayBeShown);
   if (images.length === 0) return [];
   const views: ImageView[] = [];
   await withFitter(async (fitter) => {

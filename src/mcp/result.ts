@@ -5,6 +5,7 @@
  */
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
+import { mayBeShown, showImages, type ImageView } from '../images/show.js';
 import type { Outcome, OutcomeFile } from '../outcome.js';
 import type { Captured } from '../sandbox.js';
 import { advice, happened, renderText } from './text.js';
@@ -94,21 +95,39 @@ export interface ResultOptions {
   readonly images: ImageMode;
   /** The content of one of the outcome's files; null where it is gone. */
   readonly read: (file: OutcomeFile) => Promise<Uint8Array | null>;
+  /** The caller's own code, to show the line that failed. */
+  readonly code?: string;
 }
+
+/** Where images want room, text has to leave this much of it: they are what was asked for. */
+const IMAGES_ROOM_BYTES = 400_000;
+/** What the text says of all of them at most, on the wire. */
+const IMAGES_WORDS_BYTES = 20_000;
 
 /** The result of a call, for the wire. Never rejects. */
 export async function toResult(outcome: Outcome, options: ResultOptions): Promise<CallToolResult> {
-  return Promise.resolve(withText(outcome, options));
+  const inline = options.images === 'inline' && outcome.files.some(mayBeShown);
+  const plain = within(RESULT_MAX_BYTES - (inline ? IMAGES_ROOM_BYTES : 0), outcome, options, []);
+  if (!inline) return plain;
+  const room = RESULT_MAX_BYTES - wireBytes(plain) - IMAGES_WORDS_BYTES;
+  const images = await showImages(outcome.files, options.read, room);
+  return within(RESULT_MAX_BYTES, outcome, options, images);
 }
 
-function withText(outcome: Outcome, options: ResultOptions): CallToolResult {
+/** The result with its texts cut until it has no more than `maxBytes`. */
+function within(
+  maxBytes: number,
+  outcome: Outcome,
+  options: ResultOptions,
+  images: readonly ImageView[],
+): CallToolResult {
   let shown = outcome;
-  let result = assemble(shown, options);
+  let result = assemble(shown, options, images);
   let keptCharacters = longest(shown);
-  while (wireBytes(result) > RESULT_MAX_BYTES && keptCharacters > 0) {
+  while (wireBytes(result) > maxBytes && keptCharacters > 0) {
     keptCharacters = Math.floor(keptCharacters * SHRINK_FACTOR);
     shown = shrink(outcome, keptCharacters);
-    result = assemble(shown, options);
+    result = assemble(shown, options, images);
   }
   return result;
 }
@@ -119,16 +138,22 @@ const LINKS_MAX = 20;
 const FILES_LISTED_MAX = 200;
 const FILES_LISTED_MAX_CHARACTERS = 100_000;
 
-function assemble(outcome: Outcome, options: ResultOptions): CallToolResult {
+function assemble(outcome: Outcome, options: ResultOptions, images: readonly ImageView[]): CallToolResult {
+  const code = options.code ?? null;
+  const blocks = images.flatMap(({ shown }) =>
+    shown === null ? [] : [{ type: 'image' as const, data: shown.base64, mimeType: shown.mimeType }],
+  );
   return {
-    content: [{ type: 'text', text: renderText(outcome) }, ...links(outcome)],
-    ...(options.structured ? { structuredContent: structured(outcome) } : {}),
+    // Images right behind the text that numbers them.
+    content: [{ type: 'text', text: renderText(outcome, { code, images }) }, ...blocks, ...links(outcome, options)],
+    ...(options.structured ? { structuredContent: structured(outcome, code) } : {}),
     isError: outcome.status !== 'ok',
   };
 }
 
-function links({ files }: Outcome): CallToolResult['content'] {
+function links({ files }: Outcome, { images }: ResultOptions): CallToolResult['content'] {
   return files
+    .filter((file) => images !== 'none' || !mayBeShown(file))
     .slice(0, LINKS_MAX)
     .map(({ name, uri, mimeType, bytes }) => ({ type: 'resource_link', name, uri, mimeType, size: bytes }));
 }
@@ -142,13 +167,13 @@ function listed(files: Outcome['files']): OutcomeFile[] {
   });
 }
 
-function structured(outcome: Outcome): z.infer<typeof structuredOutcome> {
+function structured(outcome: Outcome, code: string | null): z.infer<typeof structuredOutcome> {
   const { usage, stdout, stderr, policy } = outcome;
   const todo = advice(outcome);
   const files = listed(outcome.files);
   return {
     status: outcome.status,
-    reason: todo === null ? happened(outcome) : `${happened(outcome)}. ${todo}`,
+    reason: todo === null ? happened(outcome, code) : `${happened(outcome, code)}. ${todo}`,
     stdout: stdout.text,
     stderr: stderr.text,
     stdoutOmittedBytes: stdout.omittedBytes,

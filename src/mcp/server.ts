@@ -99,7 +99,15 @@ export function createServer(rooms: Rooms, grant: { readonly name: string }, ver
       signal: extra.signal,
       onProgress: progress.stage,
       onOutput: progress.output,
-    }).then((outcome) => toResult(outcome, { structured: true, images: 'inline', read: () => Promise.resolve(null) }));
+    }).then((outcome) => {
+      const { code } = params.arguments ?? {};
+      return toResult(outcome, {
+        structured: true,
+        images: 'inline',
+        read: async ({ uri }) => (await rooms.files.read(uri, grant.name)).content,
+        ...(typeof code === 'string' ? { code } : {}),
+      });
+    });
     underWay.add(running);
     try {
       return await running;

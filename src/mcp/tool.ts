@@ -32,12 +32,12 @@ export function describeTool(settings: SandboxSettings, guarantees: Guarantees):
 
 function description(settings: SandboxSettings, { interpreter, tier }: Guarantees): string {
   const s = settings;
-  return `Run a Python ${interpreter.version} program and get back what it printed, how it ended, and the value of its last line if that is an expression.
+  return `Run a Python ${interpreter.version} program and get back what it printed, how it ended, and the value of its last line if that is an expression (a DataFrame as a table).
 
 - Each call is a new interpreter in a sandbox of its own. Nothing is kept between calls: no variables, no files, no imports. Put all that a program needs into one call; pass data in "code", "stdin" or "files".
 - ${packages(interpreter.packages, s.preload)}
 - ${network(tier)}
-- The working directory is temporary, up to ${s.diskMb} MB. ${filesIn(s)} ${filesOut(s)} ${files(tier)}
+- The working directory is temporary, up to ${s.diskMb} MB. ${filesIn(s)} ${filesOut(s, interpreter.packages)} ${files(tier)}
 - Limits: ${s.timeoutSeconds} s of time ("timeout_seconds" can lower it), ${s.cpuSeconds} s of CPU, ${s.memoryMb} MB of memory, ${s.processes} processes, ${s.outputMb} MB of output, of which ${s.outputKeptKb} KB each of stdout and stderr come back (beginning and end). "code" up to ${s.codeKb} KB, "stdin" up to ${s.stdinMb} MB.
 - The owner's policy decides about each call before it runs. A denial says why, and when to try again.`;
 }
@@ -62,10 +62,13 @@ function filesIn({ filesIn, filesInMb }: SandboxSettings): string {
   return `"files" puts files into it before the program starts (up to ${filesIn}, ${filesInMb} MB together): open them by name.`;
 }
 
-function filesOut({ filesOut, filesOutMb, filesKeptSeconds }: SandboxSettings): string {
+function filesOut({ filesOut, filesOutMb, filesKeptSeconds }: SandboxSettings, packages: readonly string[]): string {
   if (filesOut === 0 || filesOutMb === 0) return 'What a program leaves there is gone with it.';
+  const plots = packages.includes('matplotlib')
+    ? ' Open matplotlib figures are saved and shown by themselves, at plt.show() and at the end.'
+    : '';
   const kept = filesKeptSeconds < 120 ? `${filesKeptSeconds} s` : `${Math.floor(filesKeptSeconds / 60)} minutes`;
-  return `What a program leaves there comes back (up to ${filesOut} files, ${filesOutMb} MB together): regular files, each with an address (cordon://…) to be read as an MCP resource for ${kept}. Save plots and tables as files instead of printing them.`;
+  return `What a program leaves there comes back (up to ${filesOut} files, ${filesOutMb} MB together): regular files, each with an address (cordon://…) to be read as an MCP resource for ${kept}. Images among them are shown in the result.${plots} Save large tables as files instead of printing them.`;
 }
 
 function files(tier: Tier): string {

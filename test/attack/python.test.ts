@@ -123,10 +123,11 @@ return [s for s in signal.valid_signals() if s not in (signal.SIGPIPE, signal.SI
     code: py`return sys.gettrace() or sys.getprofile()`,
   },
   {
+    // But for one, which waits for matplotlib.pyplot (sandbox/plots.py): it sees names of modules, and has nothing to tell.
     name: 'an import hook of ours',
     controlPrelude: 'sys.meta_path.insert(0, type("Ours", (), {"find_spec": lambda *a: None}))',
     code: py`
-return [x for x in sys.meta_path if getattr(x, "__module__", "") not in ("_frozen_importlib", "_frozen_importlib_external", "importlib._bootstrap", "importlib._bootstrap_external") and "six" not in repr(x) and "distutils" not in repr(x).lower()]`,
+return [x for x in sys.meta_path if getattr(x, "__module__", "") not in ("_frozen_importlib", "_frozen_importlib_external", "importlib._bootstrap", "importlib._bootstrap_external", "plots") and "six" not in repr(x) and "distutils" not in repr(x).lower()]`,
   },
   {
     name: 'the settings of the zygote in memory',

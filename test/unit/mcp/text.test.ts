@@ -50,7 +50,7 @@ test('at a limit the output until then is there, and what to do', () => {
 
 test('what was left out is said, with its size', () => {
   const text = renderText(outcomeWith({ stdout: captured('head\ntail\n', 5000) }));
-  assert.match(text, /\[stdout: 5000 of 5010 bytes left out in the middle\]/);
+  assert.match(text, /\[stdout: 5000 of 5010 bytes left out in the middle; written to a file, all of it can be read\]/);
 });
 
 test('a denial says code, rule, message and when to try again', () => {
