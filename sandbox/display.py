@@ -27,9 +27,8 @@ _BESIDE_FILE_CHARS = 500
 _ITEMS_MAX = 10_000
 #: The largest rich form that is saved (a plotly figure brings 5 MB of its library along).
 _RICH_MAX_BYTES = 16 << 20
-#: Tables are not wrapped before that many characters, and show more rows than pandas does by itself.
-_TABLE_WIDTH = 200
-_TABLE_ROWS = 20
+#: How pandas shows tables by itself, and how here: not wrapped to a terminal of 80 characters, as many columns as there is room for, more rows.
+_TABLE_OPTIONS = (("display.width", 80, 200), ("display.max_columns", 0, 20), ("display.min_rows", 10, 20))
 
 #: What a value can be saved as, best first: (MIME type, method of the notebook protocol, extension).
 _RICH = (
@@ -79,7 +78,7 @@ def _table(value: Any) -> str | None:
     if pandas is None or not isinstance(value, (pandas.DataFrame, pandas.Series)):
         return None
     settings: list[Any] = []
-    for option, usual, ours in (("display.width", 80, _TABLE_WIDTH), ("display.min_rows", 10, _TABLE_ROWS)):
+    for option, usual, ours in _TABLE_OPTIONS:
         if pandas.get_option(option) == usual:
             settings += [option, ours]
     with pandas.option_context(*settings):

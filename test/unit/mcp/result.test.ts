@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AjvJsonSchemaValidator } from '@modelcontextprotocol/sdk/validation/ajv';
 import { outcomeJsonSchema, toResult as render, type ResultOptions } from '../../../src/mcp/result.js';
+import { encodePng } from '../../../src/images/png.js';
 import type { Outcome } from '../../../src/outcome.js';
 import { captured, deniedWith, outcomeWith } from './outcomes.js';
 
@@ -83,4 +84,64 @@ test('what had to be left out for the wire keeps head and tail, and counts every
 test('a result that fits is left alone', async () => {
   const text = 'x'.repeat(128 * 1024);
   assert.equal((await toResult(outcomeWith({ stdout: captured(text) }))).structuredContent?.stdout, text);
+});
+
+/** A PNG that nothing makes smaller, as a program could have left it. */
+function noisePng(side: number): Buffer {
+  const rgba = new Uint8Array(side * side * 4);
+  let state = 1;
+  for (let at = 0; at < rgba.length; at += 1) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    rgba[at] = at % 4 === 3 ? 255 : state >>> 24;
+  }
+  return encodePng(rgba, side, side);
+}
+
+function leaving(files: Readonly<Record<string, Buffer>>): [Partial<Outcome>, Pick<ResultOptions, 'read'>] {
+  const left = Object.entries(files).map(([name, { length }]) => ({
+    name,
+    bytes: length,
+    mimeType: name.endsWith('.png') ? 'image/png' : 'text/csv',
+    uri: `cordon://files/run/${name}`,
+  }));
+  return [{ files: left }, { read: ({ name }) => Promise.resolve(files[name] ?? null) }];
+}
+
+const blocksOf = async (...given: Parameters<typeof toResult>) =>
+  (await toResult(...given)).content.map((block) => (block.type === 'resource_link' ? block.name : block.type));
+
+test('images stand right behind the text, and base64 only there', async () => {
+  const png = noisePng(20);
+  const [outcome, { read }] = leaving({ 'a.png': png, 'b.csv': Buffer.from('a,b\n') });
+  const result = await toResult(outcomeWith(outcome), { read });
+  const base64 = png.toString('base64');
+  assert.deepEqual(result.content[1], { type: 'image', mimeType: 'image/png', data: base64 });
+  assert.deepEqual(await blocksOf(outcomeWith(outcome), { read }), ['text', 'image', 'a.png', 'b.csv']);
+  assert.ok(!JSON.stringify(result.structuredContent).includes(base64.slice(0, 60)));
+});
+
+test('images inline, as links, or not at all; structured content, or none', async () => {
+  const [outcome, { read }] = leaving({ 'a.png': noisePng(20), 'b.csv': Buffer.from('a,b\n') });
+  const unread = () => assert.fail('the image was read');
+  assert.deepEqual(await blocksOf(outcomeWith(outcome), { read: unread, images: 'link' }), ['text', 'a.png', 'b.csv']);
+  assert.deepEqual(await blocksOf(outcomeWith(outcome), { read: unread, images: 'none' }), ['text', 'b.csv']);
+  assert.deepEqual(await blocksOf(outcomeWith(), { read }), ['text']);
+  assert.equal((await toResult(outcomeWith(), { structured: false })).structuredContent, undefined);
+});
+
+test('with images and as much text as there can be, a result stays under 1 MB, and shows both', async () => {
+  const large = noisePng(600);
+  const [outcome, { read }] = leaving({ 'a.png': large, 'b.png': large, 'c.png': large });
+  const text = '\u0001'.repeat(130_000);
+  const result = await toResult(outcomeWith({ ...outcome, stdout: captured(text), stderr: captured(text) }), { read });
+  const bytes = Buffer.byteLength(JSON.stringify({ jsonrpc: '2.0', id: 123456789, result }));
+  assert.ok(bytes < WIRE_MAX_BYTES, `${bytes}`);
+  assert.equal(result.content.filter(({ type }) => type === 'image').length, 3);
+  assert.ok(String(result.structuredContent?.stdout).length > 10_000);
+});
+
+test('the structured content says the failing line too', async () => {
+  const error = { type: 'KeyError', message: "'a'", line: 2 };
+  const result = await toResult(outcomeWith({ status: 'error', error }), { code: 'x = {}\nx["a"]' });
+  assert.equal(result.structuredContent?.reason, `KeyError: 'a' (line 2: x["a"])`);
 });

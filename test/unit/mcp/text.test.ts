@@ -89,3 +89,61 @@ test('the first line of a failure is one line of ours, whatever the exception sa
   assert.ok((first ?? '').length < 1000);
   assert.match(second ?? '', /^\[error in/);
 });
+
+test('the line that failed is shown with its source, and only if there is such a line', () => {
+  const code = "import pandas\r\n\r\n   df.groupby('a')  \n";
+  const failing = (line: number | null) =>
+    outcomeWith({ status: 'error', exitCode: 1, error: { type: 'KeyError', message: "'a'", line } });
+  const first = (line: number | null) => renderText(failing(line), { code, images: [] }).split('\n')[0];
+  assert.equal(first(3), "error: KeyError: 'a' (line 3: df.groupby('a'))");
+  assert.equal(first(2), "error: KeyError: 'a' (line 2)");
+  assert.equal(first(99), "error: KeyError: 'a' (line 99)");
+  assert.equal(first(null), "error: KeyError: 'a'");
+});
+
+test('a source line of a megabyte is cut, and stays one line', () => {
+  const code = `x = "${'y'.repeat(1_000_000)}\u2028z"`;
+  const error = { type: 'E', message: '', line: 1 };
+  const [first = ''] = renderText(outcomeWith({ status: 'error', error }), { code, images: [] }).split('\n');
+  assert.match(first, /^error: E \(line 1: x = "y+…\)$/);
+  assert.ok(first.length < 300);
+});
+
+test('a table as the last value begins on a line of its own', () => {
+  const text = renderText(outcomeWith({ result: '   a\n0  1' }));
+  assert.equal(text, `value of the last expression:\n   a\n0  1\n${FOOTER}`);
+});
+
+test('what a sandbox lacks is said where the exception tells of it', () => {
+  const of = (type: string, message: string, tier: 'strict' | 'none' = 'strict') =>
+    renderText(outcomeWith({ status: 'error', exitCode: 1, tier, error: { type, message, line: null } }));
+  assert.match(of('ModuleNotFoundError', "No module named 'polars'"), /\nNothing can be installed here/);
+  assert.match(of('socket.gaierror', '[Errno -3]'), /\nThere is no network here/);
+  assert.match(of('requests.exceptions.ConnectionError', 'x'), /\nThere is no network here/);
+  assert.doesNotMatch(of('socket.gaierror', '[Errno -3]', 'none'), /no network/);
+  assert.match(of('OSError', '[Errno 28] No space left on device'), /\nThe disk of the sandbox is full/);
+  assert.equal(of('ValueError', 'x').split('\n').length, 2);
+});
+
+test('images are numbered as they stand below, and those that are not shown say why, in one line', () => {
+  const file = (name: string) => ({ name, bytes: 2048, mimeType: 'image/png', uri: `cordon://files/r/${name}` });
+  const files = [file('a.png'), file('b.png'), file('c.png')];
+  const size = { width: 3000, height: 2000 };
+  const shown = { mimeType: 'image/png', base64: '', width: 1500, height: 1000 };
+  const images = files.map((one, index) => ({
+    file: one,
+    size,
+    shown: index === 1 ? null : index === 0 ? shown : { ...shown, ...size },
+    whyNot: index === 1 ? 'it is\ndamaged' : null,
+  }));
+  assert.equal(
+    renderText(outcomeWith({ files }), { code: null, images }),
+    [
+      'files:',
+      '  a.png (image/png, 2.0 KB, cordon://files/r/a.png): image 1 below, 3000x2000, scaled to 1500x1000',
+      '  b.png (image/png, 2.0 KB, cordon://files/r/b.png): not shown, 3000x2000: it is damaged',
+      '  c.png (image/png, 2.0 KB, cordon://files/r/c.png): image 2 below, 3000x2000',
+      FOOTER,
+    ].join('\n'),
+  );
+});
