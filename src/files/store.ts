@@ -16,7 +16,7 @@ import { mimeType } from './mime.js';
 import { fileUri, parseFileUri, type FileAddress } from './uri.js';
 
 /** One run whose files are to be kept. */
-export interface Keeping {
+interface Keeping {
   readonly runId: string;
   readonly grant: string;
   /** For how long. */
@@ -35,7 +35,7 @@ export interface Kept {
 }
 
 /** Takes the files of one run. */
-export interface Receiving {
+interface Receiving {
   readonly onFile: (file: LeftFile) => FileSink;
   /** All have come: from here on they can be read. */
   finish(): Kept;

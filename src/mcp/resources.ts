@@ -71,7 +71,7 @@ function toResource({ uri, name, mimeType, bytes }: StoredFile): Resource {
 }
 
 /** A part of a file as the answer to a read: text as text where it is that, anything else in base64. */
-export function readResult(uri: string, { file, from, content }: Excerpt): ReadResourceResult {
+function readResult(uri: string, { file, from, content }: Excerpt): ReadResourceResult {
   const text = isTextType(file.mimeType) ? asText(content, from + content.length === file.bytes) : null;
   const bytes = text === null ? content.length : Buffer.byteLength(text);
   const next = from + bytes;

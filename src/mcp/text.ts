@@ -159,7 +159,7 @@ function imageWords({ size: pixels, shown, whyNot }: ImageView, number: number):
 }
 
 /** `23 KB`, of 1024 bytes. */
-export function size(bytes: number): string {
+function size(bytes: number): string {
   if (bytes < 1024) return `${bytes} bytes`;
   const kilo = bytes / 1024;
   return kilo < 1024 ? `${kilo < 10 ? kilo.toFixed(1) : Math.round(kilo)} KB` : `${(kilo / 1024).toFixed(1)} MB`;
