@@ -14,7 +14,7 @@ import sys
 import execute
 import program
 import sockets
-from confine import identity, kernel, seccomp, syscalls, tree
+from confine import cgroup, identity, kernel, seccomp, syscalls, tree
 from confine.kernel import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS
 
 # ioctl(2) requests and flags to bring up an interface: linux/sockios.h, linux/if.h
@@ -25,11 +25,13 @@ _IFF_UP_RUNNING = 0x41
 class Settings:
     """What the zygote knows once and every sandbox needs."""
 
-    def __init__(self, disk_bytes: int, disk_inodes: int, what: tree.Plan) -> None:
+    def __init__(self, disk_bytes: int, disk_inodes: int, what: tree.Plan, cgroups: int | None) -> None:
         self.disk_bytes = disk_bytes
         self.disk_inodes = disk_inodes
         self.readable = what.bound
         self.covered = what.covered()
+        #: A descriptor of the directory that the sandboxes' cgroups are made in, where there is one.
+        self.cgroups = cgroups
         self.private_proc = tree.private_proc_names()
         self.filter_program = seccomp.build(syscalls.machine(), inet=True)
 
@@ -54,11 +56,11 @@ class Child:
         self.word = word
 
 
-def make(outer_uid: int, settings: Settings) -> Child:
-    """Make the sandbox around this process, which becomes its warden, and the program in it. Raises Unmade."""
+def make(outer_uid: int, settings: Settings, group: cgroup.Group | None) -> Child:
+    """Make the sandbox around this process, which becomes its warden, and the program in it, in ``group``. Raises Unmade."""
     layer = "namespaces"
     try:
-        kernel.unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
+        kernel.unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
         socket.sethostname("sandbox")
         _bring_up_loopback()
         layer = "mount tree"
@@ -67,7 +69,7 @@ def make(outer_uid: int, settings: Settings) -> Child:
         tree.complete(settings.disk_bytes, settings.disk_inodes, outer_uid, settings.private_proc, settings.covered)
     except OSError as error:
         raise Unmade(layer, str(error)) from error
-    child = _fork_program(proc, outer_uid, settings)
+    child = _fork_program(proc, outer_uid, settings, group)
     os.close(proc)
     # Whatever is imported from here on would come from where the program writes: nothing is.
     sys.path.clear()
@@ -95,7 +97,17 @@ def _bring_up_loopback() -> None:
         kernel.syscall("ioctl", control.fileno(), _SIOCSIFFLAGS, request)
 
 
-def _fork_program(proc: int, outer_uid: int, settings: Settings) -> Child:
+def _enter_cgroup(group: cgroup.Group | None) -> None:
+    """In the program's process: into its cgroup, which is the only one that it sees from then on."""
+    try:
+        if group is not None:
+            group.enter()
+        kernel.unshare(CLONE_NEWCGROUP)
+    except OSError as error:
+        raise program.LayerFailed("cgroup", error) from error
+
+
+def _fork_program(proc: int, outer_uid: int, settings: Settings, group: cgroup.Group | None) -> Child:
     stdin, stdout, stderr, job, word = (os.pipe() for _ in range(5))
     pid = os.fork()
     if pid == 0:
@@ -106,6 +118,7 @@ def _fork_program(proc: int, outer_uid: int, settings: Settings) -> Child:
             for place, fd in enumerate(high):
                 os.dup2(fd, place, inheritable=place < 3)
             try:
+                _enter_cgroup(group)
                 program.confine(held, outer_uid, settings.readable, settings.filter_program)
                 program.prepare()
             except program.LayerFailed as error:

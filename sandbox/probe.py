@@ -14,7 +14,7 @@ import sys
 _HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _HERE)
 
-from confine import identity, kernel, landlock, seccomp, syscalls, tree  # noqa: E402
+from confine import cgroup, identity, kernel, landlock, seccomp, syscalls, tree  # noqa: E402
 from confine.kernel import (  # noqa: E402
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -49,7 +49,7 @@ def main() -> None:
     if sys.platform != "linux":
         layers = [_report("linux", False, f"this is {sys.platform}", "Run Cordon on Linux; on macOS and Windows in a virtual machine or WSL 2.")]
     else:
-        layers = [_user_namespace(), _mounts(), *_other_namespaces(), _landlock(), _seccomp(), _no_new_privs()]
+        layers = [_user_namespace(), _mounts(), *_other_namespaces(), _landlock(), _seccomp(), _no_new_privs(), _cgroup()]
     try:
         tree.plan()
     except tree.UnsafePrefix as error:
@@ -159,6 +159,33 @@ def _no_new_privs() -> dict[str, object]:
         return "set"
 
     return _report("no_new_privs", *_try(attempt), "A kernel of 3.5 or later is needed.")
+
+
+def _cgroup() -> dict[str, object]:
+    server = os.getppid()
+
+    def attempt() -> str:
+        subtree = cgroup.open_subtree(server, None)
+        try:
+            group = cgroup.Group(subtree.descriptor, os.getpid())
+            group.limit(64 << 20, 16)
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    subtree.enter()
+                    group.enter()
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+            entered = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+            group.remove()
+            if not entered:
+                raise OSError("a process could not be moved into a cgroup")
+        finally:
+            subtree.close()
+        return f"{', '.join(subtree.controllers)} of each sandbox, in {subtree.base}"
+
+    return _report("cgroup", *_try(attempt), cgroup.FIX)
 
 
 def _packages() -> list[str]:

@@ -29,6 +29,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypedDict
 
+    from confine import cgroup
+
     class Limits(TypedDict):
         """The payload of frame J."""
 
@@ -63,9 +65,10 @@ _FLUSH_SECONDS = 30.0
 class Run:
     """One job: the state of the poll loop."""
 
-    def __init__(self, connection: socket.socket, child: Child) -> None:
+    def __init__(self, connection: socket.socket, child: Child, group: cgroup.Group | None) -> None:
         self.connection = connection
         self.child = child
+        self.group = group
         #: What goes to the program: descriptor -> what is left to write.
         self.feeds: dict[int, memoryview] = {}
         #: The program's streams that have not ended: descriptor -> type of frame.
@@ -79,7 +82,7 @@ class Run:
         self.blocked = False
         self.cause = "exit"
         self.wait_status = 0
-        self.meter = usage.Meter(child.pid)
+        self.meter = usage.Meter(child.pid, group)
         self.incoming = b""
         #: The files that were put there for the program, as they were.
         self.given: dict[bytes, files.Known] = {}
@@ -118,6 +121,9 @@ class Run:
         self.output_left = int(limits["output_mb"] * _MB)
         os.set_blocking(self.connection.fileno(), False)
         self.meter.start()
+        if self.group is not None:
+            # What the warden wrote into its file system is counted where the warden is.
+            self.group.limit(limits["memory_mb"] * _MB - usage.file_system_bytes(), limits["processes"])
         self.started = time.monotonic()
         for fd, data in ((self.child.job, job), (self.child.stdin, stdin)):
             self.feeds[fd] = memoryview(data)
@@ -223,6 +229,8 @@ class Run:
         cause = self.cause
         if cause == "exit" and signal_number in (signal.SIGXCPU, signal.SIGKILL) and cpu_us >= limits["cpu_seconds"] * 1e6:
             cause = "cpu"  # the kernel was quicker than the tick
+        if cause == "exit" and signal_number == signal.SIGKILL and self.group is not None and self.group.hit_memory_limit():
+            cause = "memory"
         report = {
             "cause": cause,
             "exit_code": exit_code,
@@ -318,6 +326,8 @@ class Run:
 
     def _kill_all(self) -> None:
         """Kill and reap everything in this process namespace but us."""
+        if self.group is not None:
+            self.group.kill()
         while True:
             try:
                 os.kill(-1, signal.SIGKILL)

@@ -7,7 +7,9 @@ are cheap to read and can only be too high (pages shared with the zygote, and be
 only when their sum is over the cap are the exact shares asked for (Pss in /proc/PID/smaps_rollup, which makes the kernel walk page tables).
 What lies in the sandbox's file system and in the buffers of its sockets is memory too and is added.
 
-CPU time is that of the reaped (getrusage) or, if higher, the sum over what was seen alive: a process whose parent ignores SIGCHLD is never
+With a cgroup the kernel counts both, exactly, and keeps the memory's limit itself.
+
+CPU time is, without, that of the reaped (getrusage) or, if higher, the sum over what was seen alive: a process whose parent ignores SIGCHLD is never
 reaped by anyone and its time would vanish with it.
 """
 
@@ -23,16 +25,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import resource
 
+    from confine import cgroup
+
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _KB = 1024
 
 
 class Meter:
-    """The usage of one job. ``first`` is the program's first process."""
+    """The usage of one job. ``first`` is the program's first process, ``group`` the cgroup it is in, where it is in one of ours."""
 
-    def __init__(self, first: int) -> None:
+    def __init__(self, first: int, group: cgroup.Group | None) -> None:
         self._first = first
+        self._group = group
         self._peak_bytes = 0
         self._before_us = 0
         #: CPU ticks of each process when last seen.
@@ -47,11 +52,17 @@ class Meter:
 
     def start(self) -> None:
         """The job begins: what the process used to get ready is ours, not the program's."""
+        if self._group is not None:
+            self._before_us = self._group.cpu_us()
+            return
         # The CPU-time clock of another process: clock_getcpuclockid(3) as glibc makes it.
         self._before_us = int(time.clock_gettime((~self._first << 3) | 2) * 1e6)
 
     def tick(self, cpu_seconds: float, memory_bytes: int) -> str | None:
         """Look at the tree. Returns the limit that is reached, ``cpu`` or ``memory``, or None."""
+        if self._group is not None:
+            self._group.sample()
+            return "cpu" if self._group.cpu_us() - self._before_us >= cpu_seconds * 1e6 else None
         resident = 0
         ticks: dict[str, int] = {}
         processes = [name for name in os.listdir("/proc") if name.isdigit() and name != "1"]
@@ -67,7 +78,7 @@ class Meter:
         self._seen_ticks = ticks
         if self._live_us() >= cpu_seconds * 1e6:
             return "cpu"
-        outside = _file_system_bytes() + sockets.buffered_bytes()
+        outside = file_system_bytes() + sockets.buffered_bytes()
         used = resident + outside
         self._near = used * 2 > memory_bytes
         if used > memory_bytes:
@@ -83,11 +94,15 @@ class Meter:
 
     def cpu_us(self, reaped: resource.struct_rusage) -> int:
         """CPU time of the job in microseconds; ``reaped`` is RUSAGE_CHILDREN after all are gone."""
+        if self._group is not None:
+            return self._group.cpu_us() - self._before_us
         from_kernel = int((reaped.ru_utime + reaped.ru_stime) * 1e6) - self._before_us
         return max(0, from_kernel, self._live_us())
 
     def peak_bytes(self, reaped: resource.struct_rusage) -> int:
         """The most memory that was seen in use, in bytes; at least the largest process's own peak."""
+        if self._group is not None:
+            return self._group.peak_bytes()
         return max(self._peak_bytes, reaped.ru_maxrss * _KB)
 
 
@@ -108,6 +123,7 @@ def _exact(name: str) -> int:
     return total
 
 
-def _file_system_bytes() -> int:
+def file_system_bytes() -> int:
+    """What lies in the sandbox's own file system, in bytes."""
     seen = os.statvfs(tree.WORK)
     return (seen.f_blocks - seen.f_bfree) * seen.f_frsize

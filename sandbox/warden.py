@@ -24,7 +24,7 @@ import traceback
 
 import files
 import frames
-from confine import kernel
+from confine import cgroup, kernel
 from make import Settings, Unmade, make
 from run import Run
 
@@ -40,26 +40,41 @@ def main(connection: socket.socket, pid: int, outer_uid: int, settings: Settings
     ``pid``: this process as the zygote knows it. ``outer_uid``: the id, in the zygote's user namespace, that the program
     runs as; 0 for an ordinary user's.
     """
+    status = 1
+    group = None
     try:
         # Neither the program nor anything else without capabilities may look into this process (ptrace(2), proc(5)).
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
-            child = make(outer_uid, settings)
+            group = _make_group(settings, pid)
+            child = make(outer_uid, settings, group)
         except Unmade as error:
             _send_all(connection, b"F", json.dumps({"layer": error.layer, "message": str(error)}).encode())
-            os._exit(1)
-        run = Run(connection, child)
-        run.rehearse()
-        _send_all(connection, b"R", json.dumps({"pid": pid}).encode())
-        _serve(connection, run)
-        os._exit(0)
+        else:
+            run = Run(connection, child, group)
+            run.rehearse()
+            _send_all(connection, b"R", json.dumps({"pid": pid}).encode())
+            _serve(connection, run)
+            status = 0
     except (frames.Broken, BrokenPipeError, ConnectionResetError):
-        os._exit(0)  # Node let go of this sandbox: with process 1, all of it goes
+        status = 0  # Node let go of this sandbox: with process 1, all of it goes
     except BaseException:
         traceback.print_exc()  # to the zygote's stderr, for people; Node sees the connection end
     finally:
-        os._exit(1)
+        connection.close()
+        if group is not None:
+            group.remove()
+        os._exit(status)
+
+
+def _make_group(settings: Settings, pid: int) -> cgroup.Group | None:
+    if settings.cgroups is None:
+        return None
+    try:
+        return cgroup.Group(settings.cgroups, pid)
+    except OSError as error:
+        raise Unmade("cgroup", str(error)) from error
 
 
 def _serve(connection: socket.socket, run: Run) -> None:

@@ -32,7 +32,7 @@ sys.path.insert(0, _HERE)
 import make  # noqa: E402
 import program  # noqa: E402
 import warden  # noqa: E402
-from confine import identity, kernel, tree  # noqa: E402
+from confine import cgroup, identity, kernel, tree  # noqa: E402
 from confine.kernel import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS  # noqa: E402
 
 sys.path.remove(_HERE)
@@ -75,14 +75,16 @@ def main() -> NoReturn:
         listener.bind(config["socket"])
         listener.listen(_BACKLOG)
         what = tree.plan()
-        layer = "namespaces"
         as_root = os.geteuid() == 0
-        _enter(config["root"], what, as_root)
+        cgroups = _open_cgroups(as_root)
+        layer = "namespaces"
+        _enter(config["root"], what, as_root, cgroups)
         layer = "file tree"
         tree_settings = make.Settings(
             disk_bytes=config["disk_mb"] << 20,
             disk_inodes=config["disk_inodes"],
             what=what,
+            cgroups=None if cgroups is None else cgroups.descriptor,
         )
         layer = "interpreter"
         _start_site()
@@ -97,7 +99,18 @@ def main() -> NoReturn:
     _serve(listener, tree_settings, as_root)
 
 
-def _enter(root: str, what: tree.Plan, as_root: bool) -> None:
+def _open_cgroups(as_root: bool) -> cgroup.Subtree | None:
+    """Where the sandboxes' cgroups are made; None where there are none to be had."""
+    try:
+        return cgroup.open_subtree(os.getppid(), identity.host_block(os.getpid()) if as_root else None)
+    except cgroup.Unavailable:
+        return None  # known from the probe, and told there
+    except OSError as error:
+        print(f"cordon: no cgroup for the sandboxes: {error}", file=sys.stderr)
+        return None
+
+
+def _enter(root: str, what: tree.Plan, as_root: bool, cgroups: cgroup.Subtree | None) -> None:
     """Leave the host. Returns in process 1 of the new namespaces only; the launcher never returns.
 
     An ordinary user gets the right to make namespaces from a user namespace, entered first. Root has it already, builds the tree as root
@@ -115,9 +128,11 @@ def _enter(root: str, what: tree.Plan, as_root: bool) -> None:
     if pid != 0:
         os.close(asks[1])
         os.close(answers[0])
-        _be_launcher(pid, asks[0], answers[1], launcher)
+        _be_launcher(pid, asks[0], answers[1], launcher, cgroups)
     os.close(asks[0])
     os.close(answers[1])
+    if cgroups is not None:
+        cgroups.enter()
     kernel.unshare(CLONE_NEWNS)
     tree.build(root, what)
     if as_root:
@@ -141,18 +156,26 @@ def _enter(root: str, what: tree.Plan, as_root: bool) -> None:
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
 
 
-def _be_launcher(zygote: int, asked: int, answer: int, seed: int) -> NoReturn:
+def _be_launcher(zygote: int, asked: int, answer: int, seed: int, cgroups: cgroup.Subtree | None) -> NoReturn:
     """Stay outside: map the ids when asked to, wait for the zygote, end with its status."""
+    if cgroups is not None:
+        # There is something to do after the zygote's end, also when it is Node's that comes first.
+        def end_zygote(_number: int, _frame: object) -> None:
+            os.kill(zygote, signal.SIGKILL)
+
+        signal.signal(signal.SIGTERM, end_zygote)
     if os.read(asked, 1) == b"m":
         identity.map_block(zygote, identity.host_block(seed))
         os.write(answer, b"m")
-    _wait_for(zygote)
+    _wait_for(zygote, cgroups)
 
 
-def _wait_for(pid: int) -> NoReturn:
+def _wait_for(pid: int, cgroups: cgroup.Subtree | None = None) -> NoReturn:
     """Live as long as ``pid``, and end as it did."""
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL if cgroups is None else signal.SIGTERM)
     _, status = os.waitpid(pid, 0)
+    if cgroups is not None:
+        cgroups.close()
     os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
 
 
@@ -179,6 +202,8 @@ def _serve(listener: socket.socket, settings: make.Settings, as_root: bool) -> N
             if as_root:
                 # Each sandbox another id; used again only after 65,534 others.
                 outer_uid = outer_uid % (identity.BLOCK_SIZE - 2) + 1
+            if settings.cgroups is not None:
+                cgroup.sweep_sandboxes(settings.cgroups)
             _fork_warden(connection, outer_uid, settings, own_pid_namespace, listener)
 
 

@@ -20,6 +20,9 @@ const STRICT = [
   'no_new_privs',
 ];
 
+/** What no tier needs: more, where it is to be had. */
+const OPTIONAL = ['cgroup'];
+
 /** What was found out; `tier` is the best to be had, null for none, and `problem` says why there is none. */
 export interface Probe {
   readonly tier: Tier | null;
@@ -76,7 +79,7 @@ export async function probe(python: string, onProbing?: () => unknown): Promise<
       `sandbox.python is ${JSON.stringify(python)}, and its answer was ${JSON.stringify(ran.stdout.slice(0, 200))}: is it a Python?`,
     );
   }
-  const missing = found.layers.filter((layer) => !layer.available);
+  const missing = found.layers.filter((layer) => !layer.available && !OPTIONAL.includes(layer.layer));
   const strict = missing.length === 0 && STRICT.every((name) => found.layers.some((layer) => layer.layer === name));
   return {
     tier: strict ? 'strict' : null,
