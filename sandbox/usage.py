@@ -5,6 +5,7 @@ Theory of operation
 Everything in the warden's process namespace, except the warden, belongs to the program. Memory is looked at in two steps: the resident sets
 are cheap to read and can only be too high (pages shared with the zygote, and between the program's own processes, count in each), so
 only when their sum is over the cap are the exact shares asked for (Pss in /proc/PID/smaps_rollup, which makes the kernel walk page tables).
+Page tables are not in them: what has been mapped says how large they can be, and only when that matters is it asked how large they are.
 What lies in the sandbox's file system and in the buffers of its sockets is memory too and is added.
 
 With a cgroup the kernel counts both, exactly, and keeps the memory's limit itself.
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _KB = 1024
+#: What one byte of page tables maps at least: an entry of 8 bytes for a page.
+_MAPPED_BY_TABLES = _PAGE_BYTES // 8
+#: Page tables of more than this part of the memory are no ordinary program's: then the resident sets count as they are.
+_MOST_TABLES_SHARE = 8
 
 
 class Meter:
@@ -63,7 +68,7 @@ class Meter:
         if self._group is not None:
             self._group.sample()
             return "cpu" if self._group.cpu_us() - self._before_us >= cpu_seconds * 1e6 else None
-        resident = 0
+        resident = reserved = 0
         ticks: dict[str, int] = {}
         processes = [name for name in os.listdir("/proc") if name.isdigit() and name != "1"]
         for name in processes:
@@ -74,15 +79,20 @@ class Meter:
                 # A number that is used again is another process: its start time is part of who it is.
                 ticks[f"{name} {fields[19].decode()}"] = int(fields[11]) + int(fields[12])
                 resident += int(fields[21]) * _PAGE_BYTES
+                reserved += int(fields[20])
         self._gone_ticks += sum(used for key, used in self._seen_ticks.items() if key not in ticks)
         self._seen_ticks = ticks
         if self._live_us() >= cpu_seconds * 1e6:
             return "cpu"
         outside = file_system_bytes() + sockets.buffered_bytes()
-        used = resident + outside
+        tables = 0
+        if (resident + outside + reserved // _MAPPED_BY_TABLES) * 2 > memory_bytes:
+            tables = sum(map(_page_tables, processes))
+        used = resident + outside + tables
         self._near = used * 2 > memory_bytes
-        if used > memory_bytes:
-            used = sum(map(_exact, processes)) + outside
+        # A walk over large tables takes long, and the program goes on meanwhile.
+        if used > memory_bytes and tables * _MOST_TABLES_SHARE <= memory_bytes:
+            used = sum(map(_exact, processes)) + outside + tables
         self._peak_bytes = max(self._peak_bytes, used)
         if used > memory_bytes:
             return "memory"
@@ -115,12 +125,20 @@ def _read(path: str) -> bytes:
 
 
 def _exact(name: str) -> int:
-    """The share of memory of one process, without files it mapped, with its page tables, in bytes."""
+    """The share of memory of one process, without files it mapped and without its page tables, in bytes."""
     total = 0
-    for line in (_read(f"/proc/{name}/smaps_rollup") + _read(f"/proc/{name}/status")).splitlines():
-        if line.startswith((b"Pss_Anon:", b"Pss_Shmem:", b"VmPTE:")):
+    for line in _read(f"/proc/{name}/smaps_rollup").splitlines():
+        if line.startswith((b"Pss_Anon:", b"Pss_Shmem:")):
             total += int(line.split()[1]) * _KB
     return total
+
+
+def _page_tables(name: str) -> int:
+    """Memory that one process's page tables take, in bytes."""
+    for line in _read(f"/proc/{name}/status").splitlines():
+        if line.startswith(b"VmPTE:"):
+            return int(line.split()[1]) * _KB
+    return 0
 
 
 def file_system_bytes() -> int:

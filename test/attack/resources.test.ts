@@ -112,6 +112,11 @@ const ATTACKS: readonly Attack[] = [
     },
   ),
   memory(
+    'page tables of a mapping that is only read',
+    'import mmap\nm = mmap.mmap(-1, 1 << 39, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ)\nm.madvise(mmap.MADV_NOHUGEPAGE)\nplace = 0',
+    'for _ in range(2048):\n    m[place]; place += 2 << 20',
+  ),
+  memory(
     'memory that fork shares and children write to',
     'import mmap\nm = mmap.mmap(-1, 64 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\nm.write(b"x" * (64 << 20))',
     'if os.fork() == 0:\n    for n in range(got, got + 8): m[n << 12:(n << 12) + (8 << 20)] = data\n    os.closerange(0, 3); time.sleep(3); os._exit(0)\ntime.sleep(0.02)',
