@@ -14,7 +14,7 @@ import sys
 import execute
 import program
 import sockets
-from confine import cgroup, identity, kernel, seccomp, syscalls, tree
+from confine import cgroup, identity, kernel, mounts, seccomp, syscalls, tree
 from confine.kernel import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS
 
 # ioctl(2) requests and flags to bring up an interface: linux/sockios.h, linux/if.h
@@ -29,11 +29,12 @@ class Settings:
         self.disk_bytes = disk_bytes
         self.disk_inodes = disk_inodes
         self.readable = what.bound
+        self.mounted = mounts.rules(what.mounts)
         self.covered = what.covered()
         #: A descriptor of the directory that the sandboxes' cgroups are made in, where there is one.
         self.cgroups = cgroups
         self.private_proc = tree.private_proc_names()
-        self.filter_program = seccomp.build(syscalls.machine(), inet=True)
+        self.filter_program = seccomp.build(syscalls.machine(), inet=True, host_files=bool(what.mounts))
 
 
 class Unmade(Exception):
@@ -119,7 +120,7 @@ def _fork_program(proc: int, outer_uid: int, settings: Settings, group: cgroup.G
                 os.dup2(fd, place, inheritable=place < 3)
             try:
                 _enter_cgroup(group)
-                program.confine(held, outer_uid, settings.readable, settings.filter_program)
+                program.confine(held, outer_uid, settings.readable, settings.mounted, settings.filter_program)
                 program.prepare()
             except program.LayerFailed as error:
                 os.write(execute.WORD_FD, b"!" + json.dumps({"layer": error.layer, "message": str(error)}).encode())

@@ -51,7 +51,7 @@ def main() -> None:
     else:
         layers = [_user_namespace(), _mounts(), *_other_namespaces(), _landlock(), _seccomp(), _no_new_privs(), _cgroup()]
     try:
-        tree.plan()
+        tree.plan([])
     except tree.UnsafePrefix as error:
         layers.append(_report("interpreter", False, str(error), "Name an interpreter in a directory of its own as sandbox.python, a virtual environment for example."))
     version = ".".join(str(part) for part in sys.version_info[:3])

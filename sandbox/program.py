@@ -42,10 +42,10 @@ class LayerFailed(Exception):
         self.layer = layer
 
 
-def confine(proc: int, outer_uid: int, readable: list[str], filter_program: bytes) -> None:
+def confine(proc: int, outer_uid: int, readable: list[str], mounted: list[tuple[str, int]], filter_program: bytes) -> None:
     """Put on every layer. Afterwards only descriptors 0 to 4 are open and nothing can be taken off again.
 
-    ``proc``: a descriptor of a writable /proc. ``readable``: the paths of the tree's plan. Raises LayerFailed.
+    ``proc``: a descriptor of a writable /proc. ``readable``: the paths of the tree's plan; ``mounted``: its mounts, as landlock rules. Raises LayerFailed.
     """
     layer = "process"
     try:
@@ -67,7 +67,7 @@ def confine(proc: int, outer_uid: int, readable: list[str], filter_program: byte
         rules += [(path, landlock.READ) for path in ("/etc", "/proc", "/dev")]
         rules += [(f"/dev/{name}", landlock.READ | landlock.WRITE) for name in tree.DEVICES]
         rules += [(place, landlock.READ | landlock.EXECUTE | landlock.WRITE) for place in tree.WRITABLE]
-        landlock.restrict(rules, tcp=True)
+        landlock.restrict(rules + mounted, tcp=True)
         os.chdir(tree.WORK)
         layer = "seccomp"
         seccomp.install(filter_program)

@@ -32,7 +32,7 @@ sys.path.insert(0, _HERE)
 import make  # noqa: E402
 import program  # noqa: E402
 import warden  # noqa: E402
-from confine import cgroup, identity, kernel, tree  # noqa: E402
+from confine import cgroup, identity, kernel, mounts, tree  # noqa: E402
 from confine.kernel import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS  # noqa: E402
 
 sys.path.remove(_HERE)
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         root: str
         disk_mb: int
         disk_inodes: int
+        mounts: list[mounts.Wanted]
         preload: list[str]
 
 
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
 _FROM_NODE = 8
 _TO_NODE = 9
 _FAILED_STATUS = 3
+#: As root, what programs run as where directories of the host are mapped to one id.
+_ONLY_ID = 1
 #: More than calls that can run at once (sandbox.max_running).
 _BACKLOG = 4096
 
@@ -74,7 +77,7 @@ def main() -> NoReturn:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         listener.bind(config["socket"])
         listener.listen(_BACKLOG)
-        what = tree.plan()
+        what = tree.plan(mounts.read(config["mounts"]))
         as_root = os.geteuid() == 0
         cgroups = _open_cgroups(as_root)
         layer = "namespaces"
@@ -134,7 +137,7 @@ def _enter(root: str, what: tree.Plan, as_root: bool, cgroups: cgroup.Subtree | 
     if cgroups is not None:
         cgroups.enter()
     kernel.unshare(CLONE_NEWNS)
-    tree.build(root, what)
+    tree.build(root, what, identity.host_block(launcher) + _ONLY_ID if as_root else None)
     if as_root:
         # Another process namespace, because this one belongs to root's user namespace: the new one could not come back to it (setns(2)).
         kernel.unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID)
@@ -200,8 +203,8 @@ def _serve(listener: socket.socket, settings: make.Settings, as_root: bool) -> N
                 continue
             connection, _ = listener.accept()
             if as_root:
-                # Each sandbox another id; used again only after 65,534 others.
-                outer_uid = outer_uid % (identity.BLOCK_SIZE - 2) + 1
+                # Each sandbox another id; used again only after 65,534 others. A mount knows one.
+                outer_uid = _ONLY_ID if settings.mounted else outer_uid % (identity.BLOCK_SIZE - 2) + 1
             if settings.cgroups is not None:
                 cgroup.sweep_sandboxes(settings.cgroups)
             _fork_warden(connection, outer_uid, settings, own_pid_namespace, listener)

@@ -16,6 +16,9 @@ export const sandboxDirectory: string = fileURLToPath(new URL('sandbox/', root))
 /** The thread that decodes images: a bundle of its own, wherever this file runs from. */
 export const imageDecoderUrl: URL = new URL('dist/bin/image-decoder.js', root);
 
+/** Where this package is installed. */
+export const packageDirectory: string = fileURLToPath(new URL('.', root)).replace(/\/$/, '');
+
 /** This package's version, `0.1.0`. */
 export function packageVersion(): string {
   const manifest: unknown = JSON.parse(readFileSync(new URL('package.json', root), 'utf8'));

@@ -35,6 +35,16 @@ export interface InputFile {
   readonly bytes: Uint8Array;
 }
 
+/** A directory of the host that programs see, as the policy opens it. */
+export interface Mount {
+  /** Absolute, without links. */
+  readonly host: string;
+  /** Where programs find it. */
+  readonly inside: string;
+  /** Whether they may write to it. */
+  readonly mode: 'ro' | 'rw';
+}
+
 /** One allowed call on its way into a sandbox. */
 export interface Job {
   readonly runId: string;

@@ -7,11 +7,12 @@ import { createRedisStore } from './admission/redis.js';
 import { createDatabaseStore } from './admission/sqlite.js';
 import { createMemoryStore, type CounterStore } from './admission/store.js';
 import { createApprovals } from './approval/approvals.js';
-import { AuditError, openAudit } from './audit.js';
+import { AuditError, auditPath, openAudit } from './audit.js';
 import { createReplaceable } from './backends/replaceable.js';
 import { BackendUnavailable, selectBackend, type BackendSettings } from './backends/select.js';
 import type { Rooms } from './call.js';
 import { createFileStore } from './files/store.js';
+import { checkMounts, MountRefused } from './mounts.js';
 import { shippedPolicyPath } from './package.js';
 import { loadPolicy, locatePolicy, PolicyError, type LoadedPolicy, type PolicyOrigin } from './policy/load.js';
 import type { SandboxSettings } from './policy/schema.js';
@@ -86,6 +87,12 @@ export async function start(options: StartOptions): Promise<Started> {
   const { loaded, origin } = await readPolicy(options.policy);
   try {
     const choice = chooseState(options.state, process.env);
+    const checkOpened = ({ policy, source }: LoadedPolicy): void => {
+      const kept = choice.kind === 'file' ? [choice.path] : [];
+      const log = options.audit === 'off' ? [] : [auditPath(options.audit, process.env)];
+      checkMounts(policy.sandbox.mounts, { secret: [stateDirectory(process.env), ...kept, ...log], fixed: [source] });
+    };
+    checkOpened(loaded);
     let settings = backendSettings(loaded.policy.sandbox, options.warm);
     const selecting = selectBackend(settings, options.onProbing);
     selecting.catch(() => undefined); // waited for below
@@ -105,6 +112,7 @@ export async function start(options: StartOptions): Promise<Started> {
     let held = loaded;
     const policy = watchPolicy(loaded, {
       async adopt(next) {
+        checkOpened(next);
         const wanted = backendSettings(next.policy.sandbox, options.warm);
         if (JSON.stringify(wanted) !== JSON.stringify(settings)) backend.replace(await selectBackend(wanted));
         settings = wanted;
@@ -134,7 +142,7 @@ export async function start(options: StartOptions): Promise<Started> {
     }
     return { rooms, backend, loaded, origin, state: shown, close };
   } catch (error) {
-    if (error instanceof AuditError || error instanceof BackendUnavailable) {
+    if (error instanceof AuditError || error instanceof BackendUnavailable || error instanceof MountRefused) {
       throw new StartRefused(error.message, 1, { cause: error });
     }
     if (error instanceof StateChoiceError) throw new StartRefused(error.message, WRONG_STATUS, { cause: error });
@@ -143,8 +151,8 @@ export async function start(options: StartOptions): Promise<Started> {
 }
 
 function backendSettings(sandbox: SandboxSettings, warm: number | undefined): BackendSettings {
-  const { isolation, python, preload, diskMb, diskInodes } = sandbox;
-  return { minimum: isolation, python, preload, warm: warm ?? sandbox.warm, diskMb, diskInodes };
+  const { isolation, python, preload, diskMb, diskInodes, mounts } = sandbox;
+  return { minimum: isolation, python, preload, warm: warm ?? sandbox.warm, diskMb, diskInodes, mounts };
 }
 
 function openCounters(choice: StateChoice, database: Database): { store: CounterStore; close(): Promise<void> } {

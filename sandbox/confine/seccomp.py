@@ -213,11 +213,16 @@ def _socket_type() -> Code:
     return [*_low(1), (_ALU_AND_K, 0, 0, 0xFFFFFFFF & ~_SOCK_FLAGS)]
 
 
-def _check_socket(inet: bool) -> Code:
-    """socket(int family, int type, int protocol): Unix sockets; with `inet` also TCP and UDP, nothing raw, no SCTP."""
+def _check_socket(inet: bool, host_files: bool) -> Code:
+    """socket(int family, int type, int protocol): Unix sockets; with `inet` also TCP and UDP, nothing raw, no SCTP.
+
+    With `host_files` no Unix sockets: one could connect to a socket of the host that lies among those files, and where it
+    connects to is in memory. Landlock can refuse that only from ABI 9 on.
+    """
     no_family, no_type = _refuse(errno.EAFNOSUPPORT), _refuse(errno.ESOCKTNOSUPPORT)
     no_protocol = _refuse(errno.EPROTONOSUPPORT)
-    unix = _socket_type() + _when_one_of((_SOCK_STREAM, _SOCK_DGRAM, _SOCK_SEQPACKET), _ALLOW, no_type)
+    types = (_SOCK_STREAM, _SOCK_DGRAM, _SOCK_SEQPACKET)
+    unix = no_family if host_files else _socket_type() + _when_one_of(types, _ALLOW, no_type)
     tcp = _low(2) + _when_one_of((0, _IPPROTO_TCP), _ALLOW, no_protocol)
     udp = _low(2) + _when_one_of((0, _IPPROTO_UDP), _ALLOW, no_protocol)
     internet = _socket_type() + _when(_JMP_JEQ_K, _SOCK_STREAM, tcp, _when(_JMP_JEQ_K, _SOCK_DGRAM, udp, no_type))
@@ -225,9 +230,9 @@ def _check_socket(inet: bool) -> Code:
     return _low(0) + _when(_JMP_JEQ_K, _AF_UNIX, unix, others)
 
 
-def _check_socketpair() -> Code:
-    """socketpair(int family, int type, int protocol, ...)"""
-    types = (_SOCK_STREAM, _SOCK_DGRAM, _SOCK_SEQPACKET)
+def _check_socketpair(host_files: bool) -> Code:
+    """socketpair(int family, int type, int protocol, ...). One of a pair of datagram sockets can send to any other by name."""
+    types = (_SOCK_STREAM, _SOCK_SEQPACKET, *(() if host_files else (_SOCK_DGRAM,)))
     unix = _socket_type() + _when_one_of(types, _ALLOW, _refuse(errno.ESOCKTNOSUPPORT))
     return _low(0) + _when(_JMP_JEQ_K, _AF_UNIX, unix, _refuse(errno.EAFNOSUPPORT))
 
@@ -263,6 +268,19 @@ def _check_mknod(mode_argument: int) -> Code:
         (_ALU_AND_K, 0, 0, _S_IFMT),
         *_when_one_of(_MKNOD_TYPES, _ALLOW, _refuse(errno.EPERM)),
     ]
+
+
+# linux/stat.h. chmod(path, umode_t mode) and its kin: umode_t is 16 bits.
+_S_ISUID_ISGID = 0o6000
+_CHMODS = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2}
+
+
+def _check_chmod(mode_argument: int) -> Code:
+    """Where files of the host can be written: none that runs as its owner when somebody outside starts it.
+
+    Making a file with such a mode is no way around it: writing to it takes the mode away (chmod(2)).
+    """
+    return _low(mode_argument) + _when(_JMP_JSET_K, _S_ISUID_ISGID, _refuse(errno.EPERM), _ALLOW)
 
 
 def _check_personality() -> Code:
@@ -304,12 +322,12 @@ def _check_prlimit64() -> Code:
     return _low(0) + _when(_JMP_JEQ_K, 0, _ALLOW, _refuse(errno.EPERM))
 
 
-def _checks(inet: bool) -> dict[str, Callable[[], Code]]:
-    return {
+def _checks(inet: bool, host_files: bool) -> dict[str, Callable[[], Code]]:
+    checks: dict[str, Callable[[], Code]] = {
         "clone": _check_clone,
         "ioctl": _check_ioctl,
-        "socket": lambda: _check_socket(inet),
-        "socketpair": _check_socketpair,
+        "socket": lambda: _check_socket(inet, host_files),
+        "socketpair": lambda: _check_socketpair(host_files),
         "setsockopt": _check_setsockopt,
         "mknod": lambda: _check_mknod(1),
         "mknodat": lambda: _check_mknod(2),
@@ -317,25 +335,29 @@ def _checks(inet: bool) -> dict[str, Callable[[], Code]]:
         "prctl": _check_prctl,
         "prlimit64": _check_prlimit64,
     }
+    if host_files:
+        checks.update({name: lambda mode=mode: _check_chmod(mode) for name, mode in _CHMODS.items()})
+    return checks
 
 
-CHECKED: frozenset[str] = frozenset(_checks(inet=True))
+CHECKED: frozenset[str] = frozenset(_checks(inet=True, host_files=False))
 """The calls of ALLOWED whose arguments are looked at."""
 
 
-def build(machine: str, *, inet: bool, metadata: bool = True) -> bytes:
+def build(machine: str, *, inet: bool, metadata: bool = True, host_files: bool = False) -> bytes:
     """Compile the filter: an array of struct sock_filter for install().
 
     machine: `x86_64` or `aarch64`, as uname -m says it. inet: TCP and UDP sockets may be made: only where a network
     namespace of its own leaves nothing to reach but itself. metadata: METADATA is allowed; refuse it (EPERM) where
-    the program runs under an id that owns files of the host, for Landlock doesn't guard modes, owners and times.
+    the program runs under an id that owns files of the host, for Landlock doesn't guard modes, owners and times. host_files: directories
+    of the host are mounted: no Unix sockets but pairs, no set-uid and set-gid modes.
     """
     allowed = ALLOWED if metadata else ALLOWED - METADATA
-    checks = _checks(inet)
+    checks = _checks(inet, host_files)
     missing = _refuse(errno.ENOSYS)
     answers: dict[int, Code] = {}
     for name, number in syscalls.NUMBERS[machine].items():
-        if name in checks:
+        if name in checks and name in allowed:
             answers[number] = checks[name]()
         elif name in allowed:
             answers[number] = _ALLOW

@@ -21,7 +21,7 @@ import os
 import stat
 import sys
 
-from . import kernel
+from . import kernel, mounts
 from .kernel import (
     MNT_DETACH,
     MS_BIND,
@@ -101,11 +101,13 @@ class Plan:
     """What of the host a sandbox sees.
 
     ``bound``: absolute paths, the same inside and outside, none inside another. ``links``: (path, target) of symbolic links.
+    ``mounts``: directories that the policy opens.
     """
 
-    def __init__(self, bound: list[str], links: list[tuple[str, str]]) -> None:
+    def __init__(self, bound: list[str], links: list[tuple[str, str]], opened: list[mounts.Mount]) -> None:
         self.bound = bound
         self.links = links
+        self.mounts = opened
 
     def covered(self) -> list[str]:
         """Those of ``bound`` that a sandbox's writable places would hide."""
@@ -124,11 +126,11 @@ def prefixes() -> list[str]:
     return list(dict.fromkeys(os.path.abspath(path) for path in found))
 
 
-def plan() -> Plan:
-    """What to bind for the interpreter that runs this.
+def plan(opened: list[mounts.Mount]) -> Plan:
+    """What to bind for the interpreter that runs this, and the directories ``opened`` by the policy.
 
     Of a prefix only the parts a Python installation consists of, never the directory itself: a project's own
-    directory is often the virtual environment's too.
+    directory is often the virtual environment's too. Raises UnsafePrefix, UnsafeMount.
     """
     wanted: list[str] = list(_SYSTEM)
     for prefix in prefixes():
@@ -157,7 +159,8 @@ def plan() -> Plan:
     for path in existing:
         if not any(_inside(path, other) for other in bound):
             bound.append(path)
-    return Plan(bound, links)
+    mounts.check(opened, bound)
+    return Plan(bound, links, opened)
 
 
 def _inner(path: str) -> str:
@@ -172,11 +175,11 @@ def _inside(path: str, other: str) -> bool:
     return path == other or path.startswith(other + "/")
 
 
-def build(root: str, what: Plan) -> None:
+def build(root: str, what: Plan, program_id: int | None) -> None:
     """Make ``root`` (an empty directory) the root of this process's mount namespace, showing what ``what`` names.
 
-    The mount namespace must be this process's own, and /proc must show the process namespace that the tree is for. Raises
-    OSError naming the path that could not be mounted.
+    The mount namespace must be this process's own, and /proc must show the process namespace that the tree is for. ``program_id``: the
+    host's id that programs run as; None where that is the caller. Raises OSError naming the path that could not be mounted, UnsafeMount.
     """
     kernel.mount(None, "/", None, MS_REC | MS_PRIVATE, None)
     kernel.mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m,nr_inodes=4096")
@@ -199,6 +202,7 @@ def build(root: str, what: Plan) -> None:
         _bind_device(f"/dev/{name}", f"{root}/dev/{name}")
     for name, target in (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2")):
         os.symlink(target, f"{root}/dev/{name}")
+    mounts.attach(root, what.mounts, program_id)
     # A new /proc is only to be had while an unobstructed one is in sight: mount it before the old root goes.
     kernel.mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
     os.chdir(root)

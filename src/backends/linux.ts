@@ -6,7 +6,7 @@
  */
 
 import { totalmem } from 'node:os';
-import type { Backend, Guarantees, Job, JobOutcome, JobSinks } from '../sandbox.js';
+import type { Backend, Guarantees, Job, JobOutcome, JobSinks, Mount } from '../sandbox.js';
 import { openSandbox, type ReadySandbox } from './connection.js';
 import { runJob, unavailable } from './job.js';
 import { createPool } from './pool.js';
@@ -30,6 +30,7 @@ export interface LinuxOptions {
   readonly warm: number;
   readonly diskMb: number;
   readonly diskInodes: number;
+  readonly mounts: readonly Mount[];
 }
 
 /**
@@ -57,6 +58,7 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
       preload: options.preload,
       diskMb: options.diskMb,
       diskInodes: options.diskInodes,
+      mounts: options.mounts,
     });
     zygote = starting;
     starting.then(

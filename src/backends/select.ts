@@ -1,6 +1,6 @@
 /** Choose a way to confine: probe what is to be had here, and refuse what is below the policy's minimum. */
 
-import type { Backend, LayerReport, Tier } from '../sandbox.js';
+import type { Backend, LayerReport, Mount, Tier } from '../sandbox.js';
 import { createLinuxBackend } from './linux.js';
 import { probe } from './probe.js';
 
@@ -14,6 +14,7 @@ export interface BackendSettings {
   readonly warm: number;
   readonly diskMb: number;
   readonly diskInodes: number;
+  readonly mounts: readonly Mount[];
 }
 
 /** No backend of the tier asked for is to be had here; the message says what is missing and what would help. */
@@ -48,5 +49,6 @@ export async function selectBackend(settings: BackendSettings, onProbing?: () =>
     warm: settings.warm,
     diskMb: settings.diskMb,
     diskInodes: settings.diskInodes,
+    mounts: settings.mounts,
   });
 }

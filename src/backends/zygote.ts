@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { z } from 'zod';
 import { sandboxDirectory } from '../package.js';
+import type { Mount } from '../sandbox.js';
 import { createWorkspace } from './workspace.js';
 
 /** What the zygote is started with; a change of any means another zygote. */
@@ -19,6 +20,8 @@ export interface ZygoteOptions {
   /** Size of each sandbox's writable file system, in units of 2^20 bytes, and its inodes. */
   readonly diskMb: number;
   readonly diskInodes: number;
+  /** Directories of the host that every sandbox shows. */
+  readonly mounts: readonly Mount[];
 }
 
 /** The zygote ended, or (not `certain`) something ended as if it had: another one may do what was asked. */
@@ -113,6 +116,7 @@ async function launch(options: ZygoteOptions): Promise<{ zygote: Zygote } | { hu
       root: workspace.root,
       disk_mb: options.diskMb,
       disk_inodes: options.diskInodes,
+      mounts: options.mounts,
       preload: options.preload,
     }) + '\n',
   );

@@ -26,7 +26,7 @@ export function describeTool(settings: SandboxSettings, guarantees: Guarantees):
     description: description(settings, guarantees),
     inputSchema: { ...argumentsJsonSchema(), type: 'object' },
     outputSchema: { ...outcomeJsonSchema(), type: 'object' },
-    annotations: annotations(guarantees.tier),
+    annotations: annotations(guarantees.tier, settings.mounts),
   };
 }
 
@@ -37,7 +37,7 @@ function description(settings: SandboxSettings, { interpreter, tier }: Guarantee
 - Each call is a new interpreter in a sandbox of its own. Nothing is kept between calls: no variables, no files, no imports. Put all that a program needs into one call; pass data in "code", "stdin" or "files".
 - ${packages(interpreter.packages, s.preload)}
 - ${network(tier)}
-- The working directory is temporary, up to ${s.diskMb} MB. ${filesIn(s)} ${filesOut(s, interpreter.packages)} ${files(tier)}
+- The working directory is temporary, up to ${s.diskMb} MB. ${filesIn(s)} ${filesOut(s, interpreter.packages)} ${files(tier)}${mounted(s.mounts)}
 - Limits: ${s.timeoutSeconds} s of time ("timeout_seconds" can lower it), ${s.cpuSeconds} s of CPU, ${s.memoryMb} MB of memory, ${s.processes} processes, ${s.outputMb} MB of output, of which ${s.outputKeptKb} KB each of stdout and stderr come back (beginning and end). "code" up to ${s.codeKb} KB, "stdin" up to ${s.stdinMb} MB.
 - The owner's policy decides about each call before it runs. A denial says why, and when to try again.`;
 }
@@ -77,14 +77,22 @@ function files(tier: Tier): string {
     : 'No other files of this machine are there but the interpreter and its libraries.';
 }
 
+/** The directories that the policy opens, by the paths that programs find them at. */
+function mounted(mounts: SandboxSettings['mounts']): string {
+  const named = mounts.map(
+    ({ inside, mode }) => `${inside} (${mode === 'rw' ? 'what a program changes there stays changed' : 'read only'})`,
+  );
+  return named.length === 0 ? '' : `\n- Directories that the owner opened to every program: ${named.join(', ')}.`;
+}
+
 /** Clients take a tool that says nothing for destructive and open to the world. */
-function annotations(tier: Tier): Tool['annotations'] {
-  const sealed = tier !== 'none';
+function annotations(tier: Tier, mounts: SandboxSettings['mounts']): Tool['annotations'] {
+  const sealed = tier !== 'none' && mounts.every(({ mode }) => mode === 'ro');
   return {
     title: 'Run Python',
     readOnlyHint: sealed,
     destructiveHint: !sealed,
     idempotentHint: sealed,
-    openWorldHint: !sealed,
+    openWorldHint: tier === 'none',
   };
 }

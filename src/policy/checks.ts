@@ -6,15 +6,9 @@
 import { derivedFacts, parsePath, weekdays, type FactType } from './path.js';
 import { compileRegex } from './regex.js';
 import { measuredCharges, operators, type Operator } from './schema.js';
+import type { Finding } from './finding.js';
+import { checkMounts } from './mounts.js';
 import { convertHint, nearest, pathHint, show } from './diagnose.js';
-
-/** Something wrong, at a path into the policy. */
-export interface Finding {
-  readonly path: readonly PropertyKey[];
-  readonly expected: string;
-  readonly got: string;
-  readonly hint: string | null;
-}
 
 /** All that is wrong with the meaning of a policy. */
 export function checkMeaning(policy: unknown): readonly Finding[] {
@@ -54,6 +48,7 @@ export function checkMeaning(policy: unknown): readonly Finding[] {
       findings.push({ path: ['sandbox', 'preload', index], expected, got: show(module), hint: null });
     }
   }
+  findings.push(...checkMounts(itemsOf(memberOf(memberOf(policy, 'sandbox'), 'mounts'))));
   const python = memberOf(memberOf(policy, 'sandbox'), 'python');
   if (typeof python === 'string' && python.includes('\0')) {
     findings.push({

@@ -147,12 +147,22 @@ export const allToolsSchema = z
   .strictObject({ limits: limits.describe('Limits that every allowed call counts against, whatever the tool.') })
   .describe('Rules of every tool.');
 
+const mountSchema = z
+  .strictObject({
+    host: z.string().min(1).max(4096).describe('The directory: an absolute path without symbolic links.'),
+    inside: z.string().min(1).max(4096).describe('Where programs find it: a path below /mnt or /data.'),
+    mode: z.enum(['ro', 'rw']).default('ro').describe('ro: programs can read it; rw: they can change it as well.'),
+  })
+  .describe('A directory of this machine that every program sees, with all that is in it.');
+
 /** The `sandbox` section with its defaults filled in: what a job may use, and how many run. */
 export interface SandboxSettings {
   /** The weakest tier that is acceptable; below it nothing runs. */
   readonly isolation: 'strict' | 'confined' | 'none';
   /** The interpreter: a name on PATH or a path. */
   readonly python: string;
+  /** Directories of the host that programs see. */
+  readonly mounts: readonly { readonly host: string; readonly inside: string; readonly mode: 'ro' | 'rw' }[];
   /** Modules imported before a program starts. */
   readonly preload: readonly string[];
   /** Sandboxes kept ready. */
@@ -225,6 +235,11 @@ export const sandboxSchema = z
       .max(64)
       .default([])
       .describe('Modules imported before programs start, so that theirs is fast: ["numpy", "pandas"].'),
+    mounts: z
+      .array(mountSchema)
+      .max(32)
+      .default([])
+      .describe('Directories of this machine that programs see. None by default.'),
     warm: count(0, 16, 2, 'Sandboxes kept ready; each is used once.'),
     timeout_seconds: seconds(30, 'Wall time of one run. A call can only lower it. Seconds.'),
     cpu_seconds: seconds(30, 'CPU time of one run, all its processes together. Seconds.'),
@@ -262,6 +277,7 @@ export const sandboxSchema = z
 const resolvedSandboxSchema = sandboxSchema.transform((written): SandboxSettings => ({
   isolation: written.isolation,
   python: written.python,
+  mounts: written.mounts,
   preload: written.preload,
   warm: written.warm,
   timeoutSeconds: written.timeout_seconds,

@@ -195,7 +195,7 @@ test('a Python that is not there, is none, or fails is refused with words', { sk
   const failing = join(place, 'failing-python');
   writeFileSync(failing, '#!/bin/sh\necho "pyenv: version 9.9 is not installed" >&2\nexit 1\n');
   for (const path of [notPython, failing]) chmodSync(path, 0o755);
-  const settings = { minimum: 'strict' as const, preload: [], warm: 0, diskMb: 8, diskInodes: 100 };
+  const settings = { minimum: 'strict' as const, preload: [], warm: 0, diskMb: 8, diskInodes: 100, mounts: [] };
   for (const [python, words] of [
     [join(place, 'nowhere'), /was not found/],
     [notPython, /its answer was "hello": is it a Python\?/],

@@ -1,6 +1,6 @@
 /** A policy that is edited while the server runs, with a real client and real sandboxes. */
 import assert from 'node:assert/strict';
-import { renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, realpathSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ToolListChangedNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
@@ -113,4 +113,39 @@ test('an edited sandbox section makes other sandboxes, and a program that runs e
     assert.equal(await sizeNow(), '16\n');
     assert.match(session.stderr(), /an edit of the policy is refused.*\/nowhere\/python3/s);
   }),
+);
+
+test(
+  'a directory that an edit opens is there in the next call, and one that can not be opened refuses the edit',
+  { skip },
+  () =>
+    withSession(policyOf(99), async (session) => {
+      const look = 'import os; print(os.path.isdir("/mnt/sales") and open("/mnt/sales/a.csv").read())';
+      const seen = async () => (await execute(session.client, { code: look })).structured.stdout;
+      const host = join(realpathSync(session.place.directory), 'sales');
+      mkdirSync(host);
+      writeFileSync(join(host, 'a.csv'), 'a,b');
+      chmodSync(session.place.directory, 0o755);
+      assert.equal(await seen(), 'False\n');
+      const mounts = [{ host, inside: '/mnt/sales' }];
+      edit(session, policyOf(99, { sandbox: { mounts } }));
+      assert.equal(await seen(), 'a,b\n');
+      assert.match((await session.client.listTools()).tools[0]?.description ?? '', /\/mnt\/sales \(read only\)/);
+
+      edit(session, policyOf(99, { sandbox: { mounts: [...mounts, { host: `${host}-2`, inside: '/mnt/more' }] } }));
+      assert.equal(await seen(), 'a,b\n');
+      assert.match(
+        session.stderr(),
+        /an edit of the policy is refused.*\/sandbox\/mounts\/1\/host.*sales-2: there is none/s,
+      );
+      // The state of this very server lies beside it.
+      edit(
+        session,
+        policyOf(99, { sandbox: { mounts: [{ host: realpathSync(session.place.directory), inside: '/mnt/all' }] } }),
+      );
+      assert.equal(await seen(), 'a,b\n');
+      assert.match(session.stderr(), /expected a directory without Cordon's own files/);
+      edit(session, policyOf(99));
+      assert.equal(await seen(), 'False\n');
+    }),
 );

@@ -91,6 +91,24 @@ class TheCompiler(unittest.TestCase):
             program = b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
             self.assertEqual([run(program, X86_64, 7)[0], run(program, X86_64, 8)[0]], [ALLOW, "EPERM"])
 
+    def test_with_files_of_the_host_there_are_no_unix_sockets_but_pairs_and_no_set_uid(self):
+        for machine, arch in (("x86_64", X86_64), ("aarch64", AARCH64)):
+            numbers = syscalls.NUMBERS[machine]
+            with_files, without = (seccomp.build(machine, inet=True, host_files=there) for there in (True, False))
+
+            def answers(name, *arguments):
+                return [run(program, arch, numbers[name], arguments)[0] for program in (with_files, without)]
+
+            for kind in (1, 2, 5):
+                self.assertEqual(answers("socket", 1, kind), ["EAFNOSUPPORT", ALLOW])
+                self.assertEqual(answers("socketpair", 1, kind | 0o2000000), ["ESOCKTNOSUPPORT" if kind == 2 else ALLOW, ALLOW])
+            self.assertEqual(answers("socket", 2, 1), [ALLOW, ALLOW])
+            for name, mode in (("chmod", 1), ("fchmod", 1), ("fchmodat", 2), ("fchmodat2", 2)):
+                if name not in numbers:
+                    continue
+                for bits, refused in ((0o777, False), (0o1777, False), (0o4755, True), (0o2755, True), (0o6000, True)):
+                    self.assertEqual(answers(name, *([0] * mode), bits), ["EPERM" if refused else ALLOW, ALLOW])
+
     def test_names_come_from_the_right_table(self):
         self.assertEqual(run(seccomp.build("x86_64", inet=False), X86_64, 0)[0], ALLOW)  # read
         self.assertEqual(run(seccomp.build("aarch64", inet=False), AARCH64, 0)[0], "EPERM")  # io_setup

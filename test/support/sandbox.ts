@@ -77,6 +77,7 @@ export async function openSandbox(settings: Partial<BackendSettings> = {}): Prom
       warm: 1,
       diskMb: 32,
       diskInodes: 1024,
+      mounts: [],
       ...settings,
     });
   } catch (error) {

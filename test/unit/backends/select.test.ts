@@ -43,7 +43,7 @@ function answering(text: string): string {
 }
 
 const select = (python: string) =>
-  selectBackend({ minimum: 'strict', python, preload: [], warm: 0, diskMb: 8, diskInodes: 100 });
+  selectBackend({ minimum: 'strict', python, preload: [], warm: 0, diskMb: 8, diskInodes: 100, mounts: [] });
 
 test('with every layer the tier is strict', { skip }, async () => {
   const python = answering(JSON.stringify({ interpreter, layers: NAMES.map((name) => layer(name)) }));

@@ -47,3 +47,20 @@ test('without a sandbox the tool does not claim to be one', () => {
   assert.equal(tool.annotations.openWorldHint, true);
   assert.doesNotMatch(tool.description ?? '', /No network/);
 });
+
+test('directories that the policy opens are named by where programs find them, and a writable one is no longer harmless', () => {
+  const open = (mode: 'ro' | 'rw') => ({ ...settings, mounts: [{ host: '/srv/sales', inside: '/mnt/sales', mode }] });
+  const readable = describeTool(open('ro'), guarantees('strict'));
+  assert.match(readable.description ?? '', /\/mnt\/sales \(read only\)/);
+  assert.doesNotMatch(readable.description ?? '', /\/srv\/sales/);
+  assert.equal(readable.annotations?.readOnlyHint, true);
+  const writable = describeTool(open('rw'), guarantees('strict'));
+  assert.match(writable.description ?? '', /\/mnt\/sales \(what a program changes there stays changed\)/);
+  assert.deepEqual(writable.annotations, {
+    title: 'Run Python',
+    readOnlyHint: false,
+    destructiveHint: true,
+    idempotentHint: false,
+    openWorldHint: false,
+  });
+});

@@ -50,6 +50,7 @@ describe('a valid policy', () => {
         fileSizeMb: 64,
         diskMb: 128,
         diskInodes: 8192,
+        mounts: [],
         outputMb: 8,
         outputKeptKb: 64,
         filesIn: 100,
