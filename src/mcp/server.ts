@@ -6,18 +6,13 @@
  */
 import { randomUUID } from 'node:crypto';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
-import {
-  ListToolsRequestSchema,
-  type CallToolResult,
-  type ProgressToken,
-  type ServerNotification,
-} from '@modelcontextprotocol/sdk/types.js';
+import { ListToolsRequestSchema, type CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
 import { TOOL } from '../arguments.js';
-import { call, type Rooms, type Stage } from '../call.js';
+import { call, type Rooms } from '../call.js';
 import { isHidden } from '../policy/decide.js';
-import type { OnOutput } from '../sandbox.js';
 import { clientForm } from './form.js';
+import { NO_PROGRESS, reportProgress } from './progress.js';
 import { serveResources } from './resources.js';
 import { toResult } from './result.js';
 import { describeTool } from './tool.js';
@@ -26,9 +21,6 @@ const INSTRUCTIONS =
   'code_execute runs a Python program in a sandbox made for that one call: no network, nothing kept between calls. ' +
   'Files go in with the call; those that a program leaves in its working directory come back as resources. ' +
   "The policy of this server's owner decides about every call; a denial says why, and when to try again.";
-
-/** How often a client that asked for progress hears of it; clients put off their own timeouts by it. */
-const PROGRESS_INTERVAL_MS = 1_000;
 
 /** The arguments as they came: the SDK's schema would drop a key named `__proto__` without a word. */
 const asTheyCame = z.custom<Readonly<Record<string, unknown>>>(
@@ -88,7 +80,15 @@ export function createServer(rooms: Rooms, grant: { readonly name: string }, ver
 
   server.setRequestHandler(ToolCallSchema, async ({ params }, extra) => {
     await tellOfChange();
-    const progress = reportProgress(extra._meta?.progressToken, (notification) => extra.sendNotification(notification));
+    const progressToken = extra._meta?.progressToken;
+    const progress =
+      progressToken === undefined
+        ? NO_PROGRESS
+        : reportProgress((progress, message) => {
+            const params = { progressToken, progress, message };
+            // A client that is gone is not our concern here.
+            extra.sendNotification({ method: 'notifications/progress', params }).catch(() => undefined);
+          });
     const running = call(rooms, {
       tool: params.name,
       args: params.arguments ?? {},
@@ -124,46 +124,3 @@ export function createServer(rooms: Rooms, grant: { readonly name: string }, ver
     },
   };
 }
-
-interface Progress {
-  readonly stage: (stage: Stage, howTo?: string) => void;
-  readonly output: OnOutput;
-  end(): void;
-}
-
-/** Tell a client that asked for it, once a second, how a call stands. A client that is gone is not our concern here. */
-function reportProgress(
-  token: ProgressToken | undefined,
-  send: (notification: ServerNotification) => Promise<void>,
-): Progress {
-  if (token === undefined) return { stage: () => undefined, output: () => undefined, end: () => undefined };
-  const begin = performance.now();
-  let words = 'started';
-  let outputBytes = 0;
-  const report = (): void => {
-    const progress = Math.round(performance.now() - begin) / 1000;
-    const message = outputBytes === 0 ? words : `${words}, ${outputBytes} bytes of output`;
-    send({ method: 'notifications/progress', params: { progressToken: token, progress, message } }).catch(
-      () => undefined,
-    );
-  };
-  const timer = setInterval(report, PROGRESS_INTERVAL_MS);
-  return {
-    stage: (stage, howTo) => {
-      words = howTo === undefined ? STAGE_WORDS[stage] : `${STAGE_WORDS[stage]}, ${howTo}`;
-      report();
-    },
-    output: (_stream, bytes) => {
-      outputBytes += bytes.byteLength;
-    },
-    end: () => {
-      clearInterval(timer);
-    },
-  };
-}
-
-const STAGE_WORDS: Readonly<Record<Stage, string>> = {
-  asking: 'waiting for a person to approve this call',
-  waiting: 'waiting for a free slot',
-  running: 'running',
-};

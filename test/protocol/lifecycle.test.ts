@@ -41,9 +41,7 @@ async function serverWithRun(): Promise<{ server: RawServer; processes: number[]
   const params = { name: 'code_execute', arguments: { code }, _meta: { progressToken: 'run' } };
   server.send({ id: 'run', method: 'tools/call', params });
   // Both of the program's processes are there once both have printed.
-  await server.message(({ params }) =>
-    ((params as { message?: string } | undefined)?.message ?? '').includes('10 bytes of output'),
-  );
+  await server.message(() => (server.lines.join('').match(/here/g)?.length ?? 0) === 2);
   const { pid } = server.process;
   assert.ok(pid !== undefined);
   const processes = descendants(pid);
