@@ -41,13 +41,18 @@ export interface Place {
   /** The flags that make cordon use it. */
   readonly flags: readonly string[];
   readonly audit: () => Record<string, unknown>[];
+  /** Another policy, for a server that starts later. */
+  readonly write: (policy: unknown) => void;
   readonly remove: () => void;
 }
 
 export function createPlace(policy: unknown = OPEN_POLICY): Place {
   const directory = mkdtempSync(join(tmpdir(), 'cordon-test-'));
   const [policyPath, auditPath] = [join(directory, 'policy.json'), join(directory, 'audit.jsonl')];
-  writeFileSync(policyPath, typeof policy === 'string' ? policy : JSON.stringify(policy));
+  const write = (text: unknown): void => {
+    writeFileSync(policyPath, typeof text === 'string' ? text : JSON.stringify(text));
+  };
+  write(policy);
   return {
     directory,
     flags: ['--policy', policyPath, '--audit', auditPath, '--state', join(directory, 'state.db')],
@@ -56,6 +61,7 @@ export function createPlace(policy: unknown = OPEN_POLICY): Place {
         .split('\n')
         .filter((line) => line !== '')
         .map((line) => JSON.parse(line) as Record<string, unknown>),
+    write,
     remove: () => {
       rmSync(directory, { recursive: true, force: true });
     },
