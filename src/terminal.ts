@@ -7,12 +7,31 @@
  */
 export function terminalSafe(): (bytes: Uint8Array) => string {
   const decoder = new TextDecoder();
-  return (bytes) => decoder.decode(bytes, { stream: true }).replace(/\p{Cc}/gu, visible);
+  return (bytes) => safeText(decoder.decode(bytes, { stream: true }));
+}
+
+/** The same for a whole text. */
+export function safeText(text: string): string {
+  return text.replace(/\p{Cc}/gu, visible);
+}
+
+/**
+ * The same for what is to stay one line of ours: no character in it ends the line, or begins it anew, or turns its direction (UAX 9), so that
+ * what it quotes can't look like another line.
+ */
+export function safeLine(text: string): string {
+  return text
+    .replace(/[\t\n\r]/g, picture)
+    .replace(/\p{Cc}/gu, visible)
+    .replace(/[\p{Zl}\p{Zp}\p{Bidi_Control}]/gu, '\uFFFD');
+}
+
+function visible(character: string): string {
+  return character === '\n' || character === '\t' || character === '\r' ? character : picture(character);
 }
 
 /** Unicode's control pictures, U+2400 and on, for C0 and DEL; C1 has none. */
-function visible(character: string): string {
-  if (character === '\n' || character === '\t' || character === '\r') return character;
+function picture(character: string): string {
   const code = character.charCodeAt(0);
   if (code < 0x20) return String.fromCharCode(0x2400 + code);
   return code === 0x7f ? '\u2421' : '\uFFFD';

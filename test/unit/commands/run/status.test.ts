@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { exitStatus } from '../../../src/commands/run.js';
-import type { Outcome } from '../../../src/outcome.js';
-import { deniedWith, outcomeWith } from '../mcp/outcomes.js';
+import { exitStatus } from '../../../../src/commands/run/status.js';
+import type { Outcome } from '../../../../src/outcome.js';
+import { deniedWith, outcomeWith } from '../../mcp/outcomes.js';
 
 const table: [string, Partial<Outcome>, number][] = [
   ['a program that ended well', {}, 0],
