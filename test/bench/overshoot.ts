@@ -93,6 +93,7 @@ const backend = await selectBackend({
   minimum: 'strict',
   python: PYTHON,
   preload: [],
+  mounts: [],
   warm: 1,
   diskMb: 8192,
   diskInodes: 1024,
