@@ -21,6 +21,7 @@ const ENDED_NORMALLY = {
   stdout: '',
   stderr: '',
   result: null,
+  filesLeftOut: { count: 0, examples: [] },
   error: null,
   exitCode: 0,
   signal: null,

@@ -85,7 +85,7 @@ table.plot.bar(title="Bicycles"); plt.tight_layout(); plt.savefig("plot.png")
   assert.equal(sums?.name, 'sums.csv');
   assert.match(
     text,
-    /files:\n {2}plot\.png \(image\/png, [\d.]+ KB, cordon:\/\/files\/[\w-]+\/plot\.png\)\n {2}sums\.csv \(text\/csv, /,
+    /files:\n {2}plot\.png \(image\/png, [\d.]+ KB, cordon:\/\/files\/[\w-]+\/plot\.png\).*\n {2}sums\.csv \(text\/csv, /,
   );
   assert.equal(
     (await contentOf(session.client, sums.uri)).toString(),
