@@ -201,6 +201,11 @@ export interface Backend {
    * Aborting `signal` kills the job, whose outcome is then `cancelled` with what was captured until then.
    */
   run(job: Job, signal: AbortSignal, sinks?: JobSinks): Promise<JobOutcome>;
+  /**
+   * A sandbox that keeps its state from step to step. The first one takes a ready sandbox, so that its first step costs what a run does. Rejects
+   * with a sentence where there can be none; the first step of it counts as a job started, as do all others.
+   */
+  openSession(limits: SessionLimits): Promise<SessionSandbox>;
   /** Memory that is resident for the backend's own standing processes at this moment, bytes; for people to look at. */
   footprintBytes(): Promise<number>;
   /** Kill all that runs, remove all that was made. Idempotent. */

@@ -157,6 +157,7 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
         if (!closed) setImmediate(pool.refill);
       }
     },
+    openSession: () => Promise.reject(new Error('sessions are not to be had yet')),
     async footprintBytes() {
       const started = await zygote?.catch(() => null);
       return started ? residentBytes(started.pid) : 0;

@@ -23,6 +23,19 @@ export function createReplaceable(first: Backend): ReplaceableBackend {
     closing.add(done);
   }
 
+  /** One more thing runs in `backend`; returns what to call when it has ended. */
+  function hold(backend: Backend): () => void {
+    jobs.set(backend, (jobs.get(backend) ?? 0) + 1);
+    return () => {
+      const left = (jobs.get(backend) ?? 1) - 1;
+      if (left > 0) jobs.set(backend, left);
+      else {
+        jobs.delete(backend);
+        closeUnused(backend);
+      }
+    };
+  }
+
   return {
     get guarantees() {
       return current.guarantees;
@@ -36,16 +49,23 @@ export function createReplaceable(first: Backend): ReplaceableBackend {
     },
     async run(job, signal, sinks) {
       const backend = current;
-      jobs.set(backend, (jobs.get(backend) ?? 0) + 1);
+      const release = hold(backend);
       try {
         return await backend.run(job, signal, sinks);
       } finally {
-        const left = (jobs.get(backend) ?? 1) - 1;
-        if (left > 0) jobs.set(backend, left);
-        else {
-          jobs.delete(backend);
-          closeUnused(backend);
-        }
+        release();
+      }
+    },
+    async openSession(limits) {
+      const backend = current;
+      const release = hold(backend);
+      try {
+        const session = await backend.openSession(limits);
+        void session.ended.then(release);
+        return session;
+      } catch (error) {
+        release();
+        throw error;
       }
     },
     async footprintBytes() {

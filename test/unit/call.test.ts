@@ -72,6 +72,7 @@ function bench(options: BenchOptions = {}): Bench {
       jobs.push(job);
       return run(job, signal, sinks);
     },
+    openSession: () => Promise.reject(new Error('no sessions here')),
     footprintBytes: () => Promise.resolve(0),
     close: () => Promise.resolve(),
   };

@@ -24,6 +24,7 @@ function backend(version: string) {
         });
       });
     },
+    openSession: () => Promise.reject(new Error('no sessions here')),
     footprintBytes: () => Promise.resolve(1),
     close: () => {
       log.push('close');
