@@ -40,20 +40,25 @@ def main_module(code: bytes) -> types.ModuleType:
     """A new __main__, its source in a file, so that tracebacks, inspect and multiprocessing's spawn find it."""
     with open(CODE_PATH, "wb") as file:
         file.write(code)
+    return empty_main_module(CODE_PATH)
+
+
+def empty_main_module(path: str) -> types.ModuleType:
+    """A new __main__ whose source is at ``path``."""
     module = types.ModuleType("__main__")
-    module.__file__ = CODE_PATH
+    module.__file__ = path
     module.__dict__["__builtins__"] = builtins
     module.__dict__["__annotations__"] = {}
     sys.modules["__main__"] = module
     return module
 
 
-def run(module: types.ModuleType, code: bytes, reserve: list[bytes]) -> tuple[int, dict[str, object]]:
-    """Run the code in ``module``; return the exit status and the program's own word."""
+def run(module: types.ModuleType, code: bytes, reserve: list[bytes], path: str = CODE_PATH) -> tuple[int, dict[str, object]]:
+    """Run the code, whose file is ``path``, in ``module``; return the exit status and the program's own word."""
     word: dict[str, object] = {"result": None, "error": None}
     status = 0
     try:
-        body, last = parse(code)
+        body, last = parse(code, path)
         exec(body, module.__dict__)
         if last is not None:
             value = eval(last, module.__dict__)
@@ -66,23 +71,23 @@ def run(module: types.ModuleType, code: bytes, reserve: list[bytes]) -> tuple[in
         reserve.clear()
         try:
             _show(error)
-            word["error"] = _describe(error)
+            word["error"] = _describe(error, path)
         except BaseException:
             pass  # the caller's code broke what tells of it; the status still does
     plots.finish()  # however it ended: what was drawn until then may tell why
     return status, word
 
 
-def parse(code: bytes) -> tuple[types.CodeType, types.CodeType | None]:
+def parse(code: bytes, path: str = CODE_PATH) -> tuple[types.CodeType, types.CodeType | None]:
     """The code as (statements, last expression or None), the way a notebook sees it: a semicolon after the expression keeps its value quiet."""
     try:
-        parsed = ast.parse(code, CODE_PATH)
+        parsed = ast.parse(code, path)
         last = None
         if parsed.body and isinstance(parsed.body[-1], ast.Expr) and not _is_quiet(code, parsed.body[-1]):
-            last = compile(ast.Expression(parsed.body[-1].value), CODE_PATH, "eval", dont_inherit=True)
+            last = compile(ast.Expression(parsed.body[-1].value), path, "eval", dont_inherit=True)
             del parsed.body[-1]
         # dont_inherit: this file's own `from __future__` is not the caller's
-        return compile(parsed, CODE_PATH, "exec", dont_inherit=True), last
+        return compile(parsed, path, "exec", dont_inherit=True), last
     except Exception as error:
         raise error.with_traceback(None)  # the frames of the parser are of no use to the caller
 
@@ -132,11 +137,11 @@ def _show(error: BaseException) -> None:
         traceback.print_exception(type(error), error, error.__traceback__)
 
 
-def _describe(error: BaseException) -> dict[str, object]:
-    line = error.lineno if isinstance(error, SyntaxError) and error.filename == CODE_PATH else None
+def _describe(error: BaseException, path: str) -> dict[str, object]:
+    line = error.lineno if isinstance(error, SyntaxError) and error.filename == path else None
     trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == CODE_PATH:
+        if trace.tb_frame.f_code.co_filename == path:
             line = trace.tb_lineno
         trace = trace.tb_next
     kind = type(error)

@@ -77,7 +77,7 @@ def make(outer_uid: int, settings: Settings, group: cgroup.Group | None) -> Chil
     try:
         # What is put into the working directory is the program's, and what lies there is looked at as the program (setfsuid(2)).
         identity.take_files_of(outer_uid)
-        # What is left to do needs these: killing the program, reading its use of memory, and directories that it closed to itself.
+        # What is left to do needs these: killing the program, reading its use of memory, and what it closed to itself.
         kernel.keep_capabilities(("CAP_KILL", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"))
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     except OSError as error:
@@ -109,7 +109,9 @@ def _enter_cgroup(group: cgroup.Group | None) -> None:
 
 
 def _fork_program(proc: int, outer_uid: int, settings: Settings, group: cgroup.Group | None) -> Child:
-    stdin, stdout, stderr, job, word = (os.pipe() for _ in range(5))
+    stdin, stdout, stderr, word = (os.pipe() for _ in range(4))
+    # A socket, because descriptors can be sent over it: in a session each step gets pipes of its own (session.py).
+    job = tuple(end.detach() for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM))
     pid = os.fork()
     if pid == 0:
         try:

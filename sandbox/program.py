@@ -20,6 +20,7 @@ import display
 import execute
 import frames
 import plots
+import states
 from confine import identity, kernel, landlock, limits, seccomp, tree
 
 JOB_FD = 3
@@ -87,19 +88,25 @@ def prepare() -> None:
     gc.enable()
     with open(execute.CODE_PATH, "wb"):
         pass
+    _rehearse()
+    gc.collect()
+
+
+def _rehearse() -> None:
     namespace: dict[str, object] = {"__builtins__": builtins}
     body, last = execute.parse(b"a = [1]\nlen(a)")
     exec(body, namespace)
     if last is not None:
         json.dumps(json.loads(json.dumps({"result": display.describe(eval(last, namespace))})))
     plots.finish()
-    gc.collect()
 
 
 def main() -> None:
     """Take the job from descriptor 3, run it, end the process. Never returns."""
     reserve = [bytes(_RESERVE_BYTES)]  # not bytearray, which would write to all of it
     kind, payload = frames.read(JOB_FD)
+    if kind == b"S":
+        states.live(_open_streams, _rehearse)
     if kind != b"J":
         os._exit(NOT_CONFINED_STATUS)
     job = json.loads(payload)
@@ -152,4 +159,4 @@ def _open_streams() -> None:
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
 
 
-_OURS = frozenset(("zygote", "warden", "make", "run", "program", "execute", "display", "plots", "files", "frames", "sockets", "usage"))
+_OURS = frozenset(("zygote", "warden", "make", "run", "program", "execute", "display", "plots", "files", "frames", "sockets", "usage", "states", "session", "snapshot", "step_usage"))

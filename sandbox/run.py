@@ -163,7 +163,7 @@ class Run:
                 self._flush()
             pause = max(0.0, min(deadline, next_tick, self.send_at) - now)
             for fd, events in poll.poll(pause * 1000 + 0.5):
-                if fd == self.ended:
+                if self._is_end(fd):
                     return
                 if fd == connection:
                     if events & (select.POLLIN | select.POLLHUP | select.POLLERR) and self._cancelled():
@@ -176,7 +176,7 @@ class Run:
                         poll.unregister(fd)
                 elif fd in self.feeds:
                     self._feed(fd)
-                elif not self._relay(fd):
+                elif fd in self.streams and not self._relay(fd):
                     self.cause = "output"
                     return
 
@@ -184,6 +184,18 @@ class Run:
         """Kill everything, then read what is left in the pipes and in the working directory, then report."""
         stopped = time.monotonic()
         self._kill_all()
+        self._drain()
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        left_out = self._collect()
+        self._queue(b"D", self._report(self.limits, used, int((stopped - self.started) * 1e6), left_out))
+        self._send_all()  # in one go, so that Node wakes once
+
+    def _is_end(self, fd: int) -> bool:
+        """Whether an event on ``fd`` is the end of the job."""
+        return fd == self.ended
+
+    def _drain(self) -> None:
+        """Read what is left in the program's pipes; what is sent from here on waits for Node."""
         while self._take_word():
             pass
         # All writers are gone, so what the pipes hold is all there will be.
@@ -195,12 +207,8 @@ class Run:
                     break
         if self.word:
             self._queue(b"P", self.word)
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.connection.setblocking(True)
         self.connection.settimeout(_FLUSH_SECONDS)
-        left_out = self._collect()
-        self._queue(b"D", self._report(self.limits, used, int((stopped - self.started) * 1e6), left_out))
-        self._send_all()  # in one go, so that Node wakes once
 
     def _collect(self) -> files.Report:
         """Send the files that the program left; see files.collect."""
@@ -251,7 +259,7 @@ class Run:
         except BlockingIOError:
             self.feeds[fd] = left
             return
-        except BrokenPipeError:
+        except (BrokenPipeError, ConnectionResetError):
             pass
         del self.feeds[fd]
         os.close(fd)

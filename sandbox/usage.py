@@ -32,9 +32,9 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _KB = 1024
 #: What one byte of page tables maps at least: an entry of 8 bytes for a page.
-_MAPPED_BY_TABLES = _PAGE_BYTES // 8
+MAPPED_BY_TABLES = _PAGE_BYTES // 8
 #: Page tables of more than this part of the memory are no ordinary program's: then the resident sets count as they are.
-_MOST_TABLES_SHARE = 8
+MOST_TABLES_SHARE = 8
 
 
 class Meter:
@@ -47,7 +47,7 @@ class Meter:
         self._before_us = 0
         #: CPU ticks of each process when last seen.
         self._seen_ticks: dict[str, int] = {}
-        self._gone_ticks = 0
+        self._gone_ticks: int = 0
         self._near = False
 
     @property
@@ -72,7 +72,7 @@ class Meter:
         ticks: dict[str, int] = {}
         processes = [name for name in os.listdir("/proc") if name.isdigit() and name != "1"]
         for name in processes:
-            stat = _read(f"/proc/{name}/stat")
+            stat = read(f"/proc/{name}/stat")
             if stat:
                 # The name in parentheses is the program's to choose: count from the last parenthesis (proc(5)).
                 fields = stat[stat.rindex(b")") + 2 :].split()
@@ -86,13 +86,13 @@ class Meter:
             return "cpu"
         outside = file_system_bytes() + sockets.buffered_bytes()
         tables = 0
-        if (resident + outside + reserved // _MAPPED_BY_TABLES) * 2 > memory_bytes:
-            tables = sum(map(_page_tables, processes))
+        if (resident + outside + reserved // MAPPED_BY_TABLES) * 2 > memory_bytes:
+            tables = sum(map(page_tables, processes))
         used = resident + outside + tables
         self._near = used * 2 > memory_bytes
         # A walk over large tables takes long, and the program goes on meanwhile.
-        if used > memory_bytes and tables * _MOST_TABLES_SHARE <= memory_bytes:
-            used = sum(map(_exact, processes)) + outside + tables
+        if used > memory_bytes and tables * MOST_TABLES_SHARE <= memory_bytes:
+            used = sum(map(exact, processes)) + outside + tables
         self._peak_bytes = max(self._peak_bytes, used)
         if used > memory_bytes:
             return "memory"
@@ -116,7 +116,8 @@ class Meter:
         return max(self._peak_bytes, reaped.ru_maxrss * _KB)
 
 
-def _read(path: str) -> bytes:
+def read(path: str) -> bytes:
+    """What is in a file of /proc; nothing when its process is gone."""
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read(8192)
@@ -124,18 +125,18 @@ def _read(path: str) -> bytes:
         return b""
 
 
-def _exact(name: str) -> int:
+def exact(name: str) -> int:
     """The share of memory of one process, without files it mapped and without its page tables, in bytes."""
     total = 0
-    for line in _read(f"/proc/{name}/smaps_rollup").splitlines():
+    for line in read(f"/proc/{name}/smaps_rollup").splitlines():
         if line.startswith((b"Pss_Anon:", b"Pss_Shmem:")):
             total += int(line.split()[1]) * _KB
     return total
 
 
-def _page_tables(name: str) -> int:
+def page_tables(name: str) -> int:
     """Memory that one process's page tables take, in bytes."""
-    for line in _read(f"/proc/{name}/status").splitlines():
+    for line in read(f"/proc/{name}/status").splitlines():
         if line.startswith(b"VmPTE:"):
             return int(line.split()[1]) * _KB
     return 0

@@ -24,6 +24,7 @@ import traceback
 
 import files
 import frames
+import session
 from confine import cgroup, kernel
 from make import Settings, Unmade, make
 from run import Run
@@ -78,7 +79,7 @@ def _make_group(settings: Settings, pid: int) -> cgroup.Group | None:
 
 
 def _serve(connection: socket.socket, run: Run) -> None:
-    """Wait for the one job, run it, report."""
+    """Wait for the one job, run it, report; or be told that a session begins."""
     code = stdin = b""
     unfit = ""
     while True:
@@ -95,10 +96,13 @@ def _serve(connection: socket.socket, run: Run) -> None:
                 unfit = str(error)
         elif kind == b"J":
             break
+        elif kind == b"S":
+            session.serve(connection, run.child, run.group, json.loads(payload))
+            return
         elif kind == b"X":
             raise frames.Broken("cancelled before there was a job")
         else:
-            raise frames.Broken(f"a frame of type {kind!r}, expected A, C, I, J or X")
+            raise frames.Broken(f"a frame of type {kind!r}, expected A, C, I, J, S or X")
     if unfit:
         run.refuse(unfit)
         return

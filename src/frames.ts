@@ -4,7 +4,7 @@
  */
 
 /** Frames that Node sends. */
-export type SentKind = 'A' | 'C' | 'I' | 'J' | 'X';
+export type SentKind = 'A' | 'C' | 'I' | 'J' | 'X' | 'S' | 'K';
 /** Frames that a warden sends. */
 export type ReceivedKind = 'R' | 'O' | 'E' | 'P' | 'N' | 'B' | 'D' | 'F';
 

@@ -148,6 +148,11 @@ export interface SessionSandbox {
   drop(states: readonly number[]): void;
   /** Memory of the whole sandbox when the last step had ended, bytes. */
   readonly memoryBytes: number;
+  /**
+   * What the files of all its states take of `SessionLimits.diskMb`, bytes; what they have in common counts once. The files of the last step are in it when the
+   * next one has ended, for its answer does not wait for their snapshot.
+   */
+  readonly diskBytes: number;
   /** Resolves with a sentence when it is gone, for whatever reason. */
   readonly ended: Promise<string>;
   /** End it, with all its states. Idempotent. */

@@ -317,6 +317,11 @@ def _check_prctl() -> Code:
     return _low(0) + _when_one_of(_PRCTLS.values(), _ALLOW, _refuse(errno.EPERM))
 
 
+def _check_kill() -> Code:
+    """kill(pid_t pid, int sig): anyone by number, but not all at once by -1, which would take the states of a session with it (session.py)."""
+    return _low(0) + _when(_JMP_JEQ_K, 0xFFFFFFFF, _refuse(errno.EPERM), _ALLOW)
+
+
 def _check_prlimit64() -> Code:
     """prlimit64(pid_t pid, resource, const struct rlimit64 *new, old): one's own limits, by pid 0, and nobody else's."""
     return _low(0) + _when(_JMP_JEQ_K, 0, _ALLOW, _refuse(errno.EPERM))
@@ -334,6 +339,7 @@ def _checks(inet: bool, host_files: bool) -> dict[str, Callable[[], Code]]:
         "personality": _check_personality,
         "prctl": _check_prctl,
         "prlimit64": _check_prlimit64,
+        "kill": _check_kill,
     }
     if host_files:
         checks.update({name: lambda mode=mode: _check_chmod(mode) for name, mode in _CHMODS.items()})

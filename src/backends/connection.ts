@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { frameReader, type ReceivedKind } from '../frames.js';
 import { ZygoteGone, type Zygote } from './zygote.js';
 
-/** A sandbox that waits for its one job. */
+/** A sandbox that waits for its job, or for the next step of its session. */
 export interface ReadySandbox {
   readonly socket: Socket;
   /** Take over the frames that come from now on, and the end of the connection. Whatever came before is told at once. */
@@ -17,7 +17,8 @@ export interface ReadySandbox {
 }
 
 const readyFrame = z.strictObject({ pid: z.int().positive() });
-const failedFrame = z.strictObject({ layer: z.string(), message: z.string() });
+/** The payload of frame F. */
+export const failedFrame = z.strictObject({ layer: z.string(), message: z.string() });
 
 /** How long a sandbox may take to be made, milliseconds; it takes a few, and on an overloaded machine a few hundred. */
 const MAKING_TIMEOUT_MS = 30_000;

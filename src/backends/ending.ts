@@ -29,6 +29,15 @@ export const wardenReport = z.strictObject({
 });
 export type WardenReport = z.infer<typeof wardenReport>;
 
+/** The payload of frame D in a session. */
+export const stepReport = wardenReport.extend({
+  cause: z.enum([...wardenReport.shape.cause.options, 'disk', 'lost', 'states']),
+  state: z.int().positive().nullable(),
+  memory_bytes: z.int().nonnegative(),
+  disk_bytes: z.int().nonnegative(),
+});
+export type StepReport = z.infer<typeof stepReport>;
+
 const MAX_WORD_CHARS = 16_384;
 const shortText = z.string().transform((text) => text.slice(0, MAX_WORD_CHARS).replaceAll('\0', '\uFFFD'));
 
@@ -72,10 +81,14 @@ const SIGNAL_WORDS: Readonly<Record<string, string>> = {
 
 /** How a job ended: its status and a sentence saying exactly what happened. */
 export function ending(
-  report: WardenReport,
+  report: WardenReport | StepReport,
   error: ProgramError | null,
   limits: JobLimits,
 ): { status: JobStatus; reason: string } {
+  if ('state' in report && report.state === null && report.cause === 'exit' && report.signal === null) {
+    const how = report.exit_code === null ? 'it left no status' : `with status ${report.exit_code}`;
+    return { status: 'error', reason: `the interpreter itself ended, as by os._exit (${how})` };
+  }
   switch (report.cause) {
     case 'wall':
       return { status: 'timeout', reason: `stopped at the time limit of ${limits.timeoutSeconds} s` };
@@ -89,13 +102,25 @@ export function ending(
       return { status: 'cancelled', reason: 'cancelled by the caller' };
     case 'input':
       return { status: 'error', reason: `${report.why ?? 'the files could not be put there'}; nothing was run` };
+    case 'disk':
+      return {
+        status: 'error',
+        reason: "the program ended, but its files and those of the states before it don't fit into the session's disk",
+      };
+    case 'lost':
+      return {
+        status: 'error',
+        reason: 'the state that the step was to begin in is gone: a program of the session killed or broke it',
+      };
+    case 'states':
+      return { status: 'error', reason: 'nothing was run: the session keeps as many states as it can' };
     case 'exit':
       return exited(report, error, limits);
   }
 }
 
 function exited(
-  report: WardenReport,
+  report: Pick<WardenReport, 'signal' | 'exit_code'>,
   error: ProgramError | null,
   limits: JobLimits,
 ): { status: JobStatus; reason: string } {

@@ -1,11 +1,11 @@
-/** One job in one ready sandbox: send it, capture what comes, and make an outcome of how it ends. Never rejects. */
+/** One job in a ready sandbox: send it, capture what comes, and make an outcome of how it ends. Never rejects. */
 
 import { frameHeader, type ReceivedKind } from '../frames.js';
 import type { Job, JobOutcome, JobSinks } from '../sandbox.js';
 import { createCapture } from './capture.js';
 import { createFileIntake } from './file-intake.js';
-import type { ReadySandbox } from './connection.js';
-import { ending, readWord, signalName, wardenReport } from './ending.js';
+import { failedFrame, type ReadySandbox } from './connection.js';
+import { ending, readWord, signalName, stepReport, wardenReport, type StepReport } from './ending.js';
 
 /** The warden keeps the time limit; if it is this much late, something of ours is wrong. Milliseconds. */
 const WARDEN_GRACE_MS = 10_000;
@@ -31,12 +31,26 @@ export function unavailable(reason: string, retryable: boolean): JobOutcome {
   };
 }
 
-/** Run `job`; aborting `signal` kills it and yields what it printed until then. */
+/** What makes a job a step of a session. */
+export interface StepOf {
+  /** The state it begins in. */
+  readonly from: number;
+  /** Told before the outcome, where there is a report. */
+  readonly onReport: (report: StepReport) => void;
+  /** The session had to be given up. */
+  readonly onGivenUp: (why: string) => void;
+}
+
+/**
+ * Run `job`; aborting `signal` kills it and yields what it printed until then. Without `step` it is the only one of this sandbox, which ends
+ * with it.
+ */
 export function runJob(
   sandbox: ReadySandbox,
   job: Job,
   signal: AbortSignal,
   sinks: JobSinks = {},
+  step?: StepOf,
 ): Promise<JobOutcome> {
   const { socket } = sandbox;
   const { limits } = job;
@@ -85,8 +99,10 @@ export function runJob(
     };
 
     const end = (payload: Buffer) => {
-      const report = wardenReport.parse(JSON.parse(payload.toString('utf8')));
+      const parsed: unknown = JSON.parse(payload.toString('utf8'));
+      const report = step ? stepReport.parse(parsed) : wardenReport.parse(parsed);
       files.finish();
+      if (step && 'state' in report) step.onReport(report);
       const said = readWord(word);
       settle({
         ...ending(report, said.error, limits),
@@ -102,7 +118,7 @@ export function runJob(
         },
         retryable: false,
       });
-      socket.end();
+      if (!step) socket.end();
     };
 
     const onFrame = (kind: ReceivedKind, payload: Buffer) => {
@@ -129,8 +145,14 @@ export function runJob(
         case 'D':
           end(payload);
           return;
+        case 'F': {
+          if (!step) throw new Error('a frame F while a job runs');
+          const { message } = failedFrame.parse(JSON.parse(payload.toString('utf8')));
+          step.onGivenUp(message);
+          lost(message);
+          return;
+        }
         case 'R':
-        case 'F':
           throw new Error(`a frame ${kind} while a job runs`);
       }
     };
@@ -149,6 +171,7 @@ export function runJob(
         output_mb: limits.outputMb,
         files_out: sinks.onFile === undefined ? 0 : limits.filesOut,
         files_out_mb: limits.filesOutMb,
+        ...(step && { from: step.from }),
       }),
     );
     // In one write: what wakes the warden is then all it waits for.

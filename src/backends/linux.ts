@@ -10,6 +10,7 @@ import type { Backend, Guarantees, Job, JobOutcome, JobSinks, Mount } from '../s
 import { openSandbox, type ReadySandbox } from './connection.js';
 import { runJob, unavailable } from './job.js';
 import { createPool } from './pool.js';
+import { createSession } from './session.js';
 import { residentBytes } from './footprint.js';
 import { startZygote, ZygoteGone, type Zygote } from './zygote.js';
 
@@ -157,7 +158,20 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
         if (!closed) setImmediate(pool.refill);
       }
     },
-    openSession: () => Promise.reject(new Error('sessions are not to be had yet')),
+    async openSession(limits) {
+      if (closed) throw new Error('the server is shutting down');
+      const session = createSession(await pool.take(), limits, {
+        onStart() {
+          jobsStarted += 1;
+        },
+        onEnd() {
+          if (!closed) setImmediate(pool.refill);
+        },
+      });
+      running.add(session.ended);
+      void session.ended.then(() => running.delete(session.ended));
+      return session;
+    },
     async footprintBytes() {
       const started = await zygote?.catch(() => null);
       return started ? residentBytes(started.pid) : 0;

@@ -1,0 +1,239 @@
+/**
+ * Goal: to get out of a session by what only a session has: states that run the caller's code and are asked again, control sockets, files that are brought back.
+ * What a state breaks is its own session.
+ */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { StepOutcome } from '../../src/sandbox.js';
+import { openSandbox } from '../support/sandbox.js';
+import { inSessions, openTestSession, type TestSession } from '../support/session.js';
+import { attackTests, py, type Attack } from './attack.js';
+
+const sandbox = await openSandbox({ warm: 1 });
+const skip = sandbox.missing;
+
+/** In a later step a program is as confined as in a single call: one of each kind, from what the other files have. */
+const ATTACKS: readonly Attack[] = [
+  { name: 'a file of the host', wants: 'secret', code: py`return SECRET.findall(open(C["secretFile"], "rb").read())` },
+  { name: 'an environment', wants: 'secret', code: py`return os.environ.get(C["env"])` },
+  {
+    name: 'the environment of process 1, or of the server',
+    wants: 'secret',
+    code: py`return SECRET.findall(open(f"/proc/{1 if C['inside'] else C['victim']}/environ", "rb").read())`,
+  },
+  {
+    name: 'the descriptors of process 1, or of a process',
+    code: py`return os.listdir(f"/proc/{1 if C['inside'] else C['victim']}/fd")`,
+  },
+  {
+    name: 'a server on the host’s loopback',
+    wants: 'secret',
+    code: py`return socket.create_connection(("127.0.0.1", C["tcpPort"]), 5).recv(100)`,
+  },
+  {
+    name: 'a socket of the host by its path',
+    wants: 'secret',
+    code: py`
+s = socket.socket(socket.AF_UNIX); s.connect(C["unixPath"])
+return s.recv(100)`,
+  },
+  {
+    name: 'a file outside, written',
+    code: py`
+with open(C["writable"] + "/planted", "w") as f: return f.write("planted")`,
+  },
+  {
+    name: 'SIGKILL of process 1, or of a process',
+    controlPrelude: 'import subprocess\nC["own"] = subprocess.Popen(["sleep", "60"]).pid',
+    code: py`
+pid = C.get("own", 1)
+os.kill(pid, 9)
+return True if pid != 1 else open("/proc/1/stat").read().split(") ")[1][0] == "Z"`,
+  },
+  { name: 'a new mount namespace', needs: 'root', code: py`call(libc.unshare(0x20000)); return True` },
+  {
+    name: 'descriptors that are sent over the control socket',
+    controlPrelude: 'a, b = socket.socketpair(); os.dup2(a.fileno(), 3); socket.send_fds(b, [b"x"], [2])',
+    code: py`
+s = socket.socket(fileno=os.dup(3)); s.settimeout(0.5)
+return socket.recv_fds(s, 100, 5)[1]`,
+  },
+];
+attackTests('session', ATTACKS, inSessions(sandbox));
+
+/** Each may cost its own session, or just its step; it never costs another, and is never believed. */
+const PRETENDERS: readonly { readonly name: string; readonly code: string; readonly next?: string }[] = [
+  { name: 'says that it has ended while it goes on', code: 'import os\nos.write(3, b"e\\0")\nwhile True: pass' },
+  { name: 'answers twice', code: 'import os\nos.write(3, b"e\\0e\\0e\\0hhh" * 100)' },
+  { name: 'says nonsense on its control socket', code: 'import os\nos.write(3, os.urandom(4096))' },
+  { name: 'closes its control socket', code: 'import os\nos.close(3)' },
+  { name: 'closes its word', code: 'import os\nos.close(4)' },
+  { name: 'forges its word', code: 'import os\nos.write(4, b\'{"result": "forged", "error": null}\')' },
+  {
+    name: 'has a child say that it has ended',
+    code: 'import os, time\nif os.fork() == 0:\n    os.write(3, b"e\\0"); os._exit(0)\ntime.sleep(0.2)\nx = "mine"',
+    next: 'x',
+  },
+  {
+    name: 'forks no worker when it is asked',
+    code: 'import ctypes, sys\nstates = next(f for f in [sys._getframe(n) for n in range(1, 4)] if "_fork" in f.f_globals).f_globals\nstates["_fork"] = lambda: 1',
+  },
+  {
+    name: 'has another process say hello for it',
+    code: `import os, sys, time
+states = next(f for f in [sys._getframe(n) for n in range(1, 4)] if "_fork" in f.f_globals).f_globals
+real = os.fork
+def fork():
+    if real() == 0:
+        os.write(5 if False else 3, b"h"); os._exit(0)
+    return real()
+states["_fork"] = fork`,
+  },
+  {
+    name: 'says hello itself, as the state that it is',
+    code: `import os, sys
+states = next(f for f in [sys._getframe(n) for n in range(1, 4)] if "_fork" in f.f_globals).f_globals
+def fork():
+    for fd in range(5, 64):
+        try: os.write(fd, b"h")
+        except OSError: pass
+    return os.getpid()
+states["_fork"] = fork`,
+  },
+  {
+    name: 'kills every process that it sees',
+    code: 'import os\nfor pid in range(2, 1 << 15):\n    if pid != os.getpid():\n        try: os.kill(pid, 9)\n        except OSError: pass',
+  },
+  {
+    name: 'stops every process that it sees',
+    code: 'import os\nfor pid in range(2, 1 << 15):\n    if pid != os.getpid():\n        try: os.kill(pid, 19)\n        except OSError: pass',
+  },
+  {
+    name: 'writes into the memory of the state before it',
+    code: `import os
+for name in os.listdir("/proc"):
+    if name.isdigit() and int(name) not in (1, os.getpid()):
+        try:
+            for line in open(f"/proc/{name}/maps"):
+                if " rw-p " in line and "[stack]" in line:
+                    low, high = (int(part, 16) for part in line.split()[0].split("-"))
+                    with open(f"/proc/{name}/mem", "r+b", 0) as memory:
+                        memory.seek(low); memory.write(os.urandom(high - low))
+        except OSError: pass`,
+  },
+  {
+    name: 'leaves processes that fork on and on, in sessions of their own',
+    code: `import os, time
+def on():
+    while True:
+        try:
+            if os.fork() == 0: os.setsid()
+        except OSError: pass
+        time.sleep(0.001)
+if os.fork() == 0: on()
+time.sleep(0.1)`,
+  },
+  {
+    name: 'leaves a process whose first thread has ended',
+    code: `import ctypes, os, threading, time
+if os.fork() == 0:
+    threading.Thread(target=lambda: time.sleep(3600), daemon=True).start()
+    ctypes.CDLL(None).syscall({"x86_64": 60}.get(os.uname().machine, 93), 0)
+time.sleep(0.2)`,
+  },
+];
+
+/** The step that pretends, and one from the same state; both are answered, whatever with. */
+async function pretend(session: TestSession, code: string, next: string): Promise<StepOutcome[]> {
+  const limits = { timeoutSeconds: 2 };
+  return [await session.step(code, { limits }), await session.step(next, { limits })];
+}
+
+for (const { name, code, next = '1 + 1' } of PRETENDERS) {
+  test(`session: a state that ${name} loses its own session at most`, { skip }, async () => {
+    const bystander = await openTestSession(sandbox);
+    const session = await openTestSession(sandbox);
+    await bystander.step('x = "untouched"');
+    await session.step('x = "good"');
+    const [first, second] = await pretend(session, code, next);
+    for (const outcome of [first, second]) {
+      assert.ok(outcome !== undefined);
+      assert.ok(outcome.reason.length > 0);
+      // Nothing is called good that is not: a state's number comes with an end of its own.
+      if (outcome.state === null) assert.notEqual(outcome.status, 'ok', outcome.reason);
+      else assert.ok(['ok', 'error'].includes(outcome.status), outcome.reason);
+    }
+    if (name.includes('a child say')) assert.equal(second?.result, "'mine'", second?.reason);
+    assert.equal((await bystander.step('x')).result, "'untouched'");
+    assert.equal((await sandbox.run('print(1)')).stdout.text, '1\n');
+    for (const one of [session, bystander]) {
+      one.sandbox.close();
+      await one.sandbox.ended;
+    }
+  });
+}
+
+test(
+  'session: a state that arranges to be continued between two steps ends its session, with a sentence',
+  { skip },
+  async () => {
+    const session = await openTestSession(sandbox);
+    const outcome = await session.step(`
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+class Event(ctypes.Structure):
+    _fields_ = [("value", ctypes.c_void_p), ("signo", ctypes.c_int), ("notify", ctypes.c_int), ("rest", ctypes.c_char * 48)]
+class Spec(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_long) for name in ("every_s", "every_ns", "first_s", "first_ns")]
+timer = ctypes.c_void_p()
+SIGCONT, SIGEV_SIGNAL, CLOCK_MONOTONIC = 18, 0, 1
+assert libc.timer_create(CLOCK_MONOTONIC, ctypes.byref(Event(None, SIGCONT, SIGEV_SIGNAL)), ctypes.byref(timer)) == 0
+assert libc.timer_settime(timer, 0, ctypes.byref(Spec(0, 50_000_000, 0, 50_000_000)), None) == 0
+import threading
+def on():
+    while True: pass
+threading.Thread(target=on, daemon=True).start()`);
+    assert.equal(outcome.status, 'ok', outcome.stderr.text);
+    assert.match(await session.sandbox.ended, /ran between two of its steps/);
+    assert.match((await session.step('1')).reason, /ran between two of its steps/);
+  },
+);
+
+test(
+  'session: what a program does to the tree of its files neither harms the server nor reaches anything outside',
+  { skip },
+  async () => {
+    const session = await openTestSession(sandbox);
+    await session.step('open("good", "w").write("good")');
+    const outcome = await session.step(`
+import os, socket
+os.makedirs("closed"); open("closed/x", "w").write("x"); os.chmod("closed", 0)
+for name in (b"\\xff\\xfe", b"new\\nline", b"-rf", b" ", b"a" * 255): open(name, "w").write("odd")
+os.symlink("/proc/1/root", "root"); os.symlink("..", "up"); os.symlink("loop", "loop"); os.symlink("/etc/passwd", "passwd")
+os.mkfifo("fifo"); socket.socket(socket.AF_UNIX).bind("socket")
+open("giant", "wb").truncate(16 << 20); os.link("good", "hard")
+here = os.getcwd()
+for _ in range(400): os.mkdir("deep"); os.chdir("deep")
+os.chdir(here); os.chmod(".", 0)`);
+    assert.equal(outcome.status, 'ok', outcome.stderr.text);
+    const undone = await session.step(`
+import os, shutil
+os.chmod("/work", 0o700); os.chdir("/work")
+for name in os.listdir(b"."):
+    if os.path.isdir(name) and not os.path.islink(name): os.rename(name, b"moved" + name[:9])
+    else: os.remove(name)
+os.symlink("/", "closed"); os.symlink("/tmp", "deep"); os.mkdir("fifo"); os.mkdir("giant"); os._exit(1)`);
+    assert.equal(undone.state, null, undone.reason);
+    const seen = await session.step(`
+import os
+os.chmod("/work", 0o700); os.chdir("/work")
+depth = 0
+while os.path.isdir("deep"): os.chdir("deep"); depth += 1
+os.chdir("/work")
+print(sorted(os.listdir(b"."), key=len)[-1] == b"a" * 255, len(os.listdir(".")), depth, os.readlink("root"), os.lstat("giant").st_blocks, os.stat("good").st_nlink, oct(os.stat("closed").st_mode))`);
+    assert.equal(seen.stdout.text, 'True 16 400 /proc/1/root 0 2 0o40000\n', seen.stderr.text + seen.reason);
+    session.sandbox.close();
+    await session.sandbox.ended;
+  },
+);
