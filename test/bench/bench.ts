@@ -14,6 +14,7 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { connect, descendants, MAIN, OPEN_POLICY, type Session } from '../support/server.js';
 import { accountingMs } from './accounting.js';
+import { sessionFigures } from './session.js';
 import { alternate, machineCpuMs, memoryMb, processesCpuMs, throughput, timed, type Summary } from './measure.js';
 
 const { values: options } = parseArgs({
@@ -172,6 +173,23 @@ if (hasPandas) {
     else if (callers === 64) row(`Cordon, ${callers} callers`, figure, cpu / alone, 'CPU a call of 1 caller', '<= 1.2');
     else row(`Cordon, ${callers} callers`, figure);
   }
+}
+
+// Sessions.
+{
+  const got = await sessionFigures(python, quick ? 10 : 100, 60);
+  row('a single call, at the backend', times(got.single), 1, 'itself');
+  row(
+    'a step of a session, small state',
+    times(got.small),
+    got.small.medianMs / got.single.medianMs,
+    'single call',
+    '<= 1.5',
+  );
+  row('  the first step, with its session', times(got.first), got.first.medianMs / got.single.medianMs, 'single call');
+  const over = got.large.medianMs - got.single.medianMs;
+  row('  a 500 MB array in the state: over a single call', ms(over), over, 'ms', '<= 30');
+  row('  memory that one more step on it takes', `${got.largeGrowthMb.toFixed(1)} MB`);
 }
 
 // Policy.

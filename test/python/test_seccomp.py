@@ -209,6 +209,13 @@ class TheArguments(Asking):
         self.assertEqual(ask("clone", 0x8011), "EPERM", "CLONE_PARENT")
         self.assertEqual(ask("clone3", 0, 0), "ENOSYS")
 
+    def test_kill_reaches_processes_by_number_or_group_but_not_all_at_once(self):
+        ask = self.asking()
+        for pid in (1, 12345, 0, 0xFFFFFFFE):  # the last is the group 2
+            self.assertEqual(ask("kill", pid, 9), ALLOW, pid)
+        for everyone in (0xFFFFFFFF, 0xFFFFFFFF | self.HIGH):
+            self.assertEqual(ask("kill", everyone, 9), "EPERM")
+
     def test_ioctl_asks_about_descriptors_and_does_nothing_else(self):
         ask = self.asking()
         for command in (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451, 0x40049409, 0x802C542A):

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import type { SessionLimits, SessionSandbox, StepOutcome } from '../../src/sandbox.js';
 import { LIMITS, type RunOptions, type TestSandbox } from './sandbox.js';
 
-export interface StepOptions extends RunOptions {
+interface StepOptions extends RunOptions {
   /** The state to begin in. */
   readonly from?: number;
 }
