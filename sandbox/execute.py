@@ -32,6 +32,9 @@ _WORD_CHARS = 16_384
 #: How far before the end of the code a semicolon is looked for that keeps the last value quiet.
 _QUIET_WITHIN_BYTES = 200
 
+#: What stands between the caller's code and its libraries, and is of no use to the caller in a traceback.
+_OWN_FILES = frozenset((__file__, display.__file__, plots.__file__))
+
 # Kept under names of our own: the caller's code can empty the modules they come from.
 _exit, _write, _dumps, _sys_names = os._exit, os.write, json.dumps, sys.__dict__
 
@@ -120,10 +123,15 @@ def _strip(error: BaseException) -> None:
         if one is None or id(one) in seen:
             continue
         seen.add(id(one))
+        traces: list[types.TracebackType] = []
         trace = one.__traceback__
-        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename not in _OWN_FILES:
+                traces.append(trace)
             trace = trace.tb_next
-        one.__traceback__ = trace
+        for index, trace in enumerate(traces):
+            trace.tb_next = traces[index + 1] if index + 1 < len(traces) else None
+        one.__traceback__ = traces[0] if traces else None
         pending += [one.__cause__, one.__context__]
 
 

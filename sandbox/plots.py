@@ -17,13 +17,14 @@ import functools
 import importlib
 import os
 import sys
+import types
+import warnings
 
 from confine import tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import ModuleType
     from typing import Any
 
 _PYPLOT = "matplotlib.pyplot"
@@ -32,6 +33,7 @@ _SIDE_MAX_PIXELS = 3200
 #: Around what is drawn, as a notebook leaves it.
 _MARGIN_INCHES = 0.1
 _WHY_MAX_CHARS = 500
+_WARNINGS_MAX = 5
 #: What counts as "saved as an image": what comes back as one.
 _SHOWN_FORMATS = frozenset(("png", "jpg", "jpeg", "webp", "gif"))
 
@@ -42,7 +44,7 @@ _saved: dict[int, tuple[Any, str]] = {}
 class _Finder:
     """On ``sys.meta_path``: sees each module that is about to be imported, and has to do with one of them."""
 
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> Any:
+    def find_spec(self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None) -> Any:
         if name != _PYPLOT:
             return None
         sys.meta_path.remove(self)
@@ -61,9 +63,9 @@ def watch() -> None:
 
 def _adapt_after(loader: Any) -> None:
     """Once ``loader`` has run the module, adapt it. Leaves no trace on the loader."""
-    execute: Callable[[ModuleType], None] = loader.exec_module
+    execute: Callable[[types.ModuleType], None] = loader.exec_module
 
-    def exec_module(module: ModuleType) -> None:
+    def exec_module(module: types.ModuleType) -> None:
         del loader.exec_module
         execute(module)
         try:
@@ -88,14 +90,21 @@ def _adapt(pyplot: Any) -> None:
             finally:
                 pyplot.close(number)
 
-    @functools.wraps(original_savefig)
     def savefig(self: Any, fname: Any, **settings: Any) -> Any:
         made = original_savefig(self, fname, **settings)
         _note(self, fname, settings.get("format"))
         return made
 
     pyplot.show = show
-    figure_class.savefig = savefig
+    figure_class.savefig = _as_part_of(original_savefig, savefig)
+
+
+def _as_part_of(original: Any, function: Any) -> Any:
+    """``function`` as if it stood where ``original`` does: a warning of matplotlib's is said of the first frame that is not its own, by file or by module."""
+    there = original.__code__
+    code = function.__code__.replace(co_filename=there.co_filename, co_firstlineno=there.co_firstlineno)
+    names = {**function.__globals__, "__name__": "matplotlib.figure"}
+    return functools.update_wrapper(types.FunctionType(code, names, original.__name__, None, function.__closure__), original)
 
 
 def _note(figure: Any, target: Any, kind: Any) -> None:
@@ -134,7 +143,8 @@ def save(figure: Any) -> None:
     canvas = figure.canvas
     file, path = create("plot", "png")
     try:
-        with file:
+        # In the program's own filters, but said of the file: no line of the program's is to blame for what is drawn now.
+        with file, warnings.catch_warnings(record=True) as told:
             figure.dpi = min(dpi, _SIDE_MAX_PIXELS / inches)
             agg = agg_backend.FigureCanvasAgg(figure)
             agg.draw()
@@ -150,6 +160,8 @@ def save(figure: Any) -> None:
         figure.set_canvas(canvas)
     _saved[id(figure)] = (figure, path)
     figure.stale = False
+    for words in dict.fromkeys(str(warning.message) for warning in told[:_WARNINGS_MAX]):
+        print(f"{os.path.basename(path)}: {words[:_WHY_MAX_CHARS]}", file=sys.stderr)
 
 
 def finish() -> None:

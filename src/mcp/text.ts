@@ -106,7 +106,7 @@ function renderDenial({ code, rule, retryable, retryAfterMs }: Refusal, outcome:
 }
 
 function errorWords({ type, message, line }: ProgramError, code: string | null): string {
-  const line1 = message.split('\n', 1)[0] ?? '';
+  const line1 = message.trimStart().split('\n', 1)[0] ?? '';
   const first = line1.length > MESSAGE_MAX_CHARACTERS ? `${line1.slice(0, MESSAGE_MAX_CHARACTERS)}…` : line1;
   return `${type}${first === '' ? '' : `: ${first}`}${where(line, code)}`;
 }

@@ -156,6 +156,27 @@ test('plots: one that can’t be drawn is told in a line, the others come', { sk
   assert.deepEqual(names(left).length, 1);
 });
 
+test(
+  'plots: what show raises is raised from the line that says it, without a frame of ours',
+  { skip: noPlots },
+  async () => {
+    const left = await run('import matplotlib.pyplot as plt\nplt.title(r"$\\frac{$")\nplt.show()', preloaded);
+    assert.deepEqual([left.status, left.error?.type, left.error?.line], ['error', 'ValueError', 3]);
+    assert.match(left.stderr.text, /File "\/code\/main\.py", line 3, in <module>\n {4}plt\.show\(\)\n/);
+    assert.doesNotMatch(left.stderr.text, /plots\.py|execute\.py/);
+  },
+);
+
+test('plots: a warning is said once, of the line that drew, or of the file', { skip: noPlots }, async () => {
+  // A code point for private use: no font has it.
+  const text = 'import matplotlib.pyplot as plt\nplt.figtext(0.5, 0.5, chr(0xE000))\n';
+  const own = await run(`${text}plt.savefig("mine.png")`, preloaded);
+  assert.equal(own.stderr.text.split('Glyph 57344').length, 2, own.stderr.text);
+  assert.match(own.stderr.text, /^\/code\/main\.py:3: UserWarning: Glyph/);
+  const shown = await run(`${text}plt.show()`, preloaded);
+  assert.match(shown.stderr.text, /^plot-1\.png: Glyph 57344 .*\n$/);
+});
+
 test('plots: a figure of 200 inches, and a text a mile off, do not take gigabytes', { skip: noPlots }, async () => {
   const code = `
 import matplotlib.pyplot as plt
