@@ -5,7 +5,7 @@
  * Sources: PNG (W3C, 2025) 5.6 and 11.2.1; JPEG (ITU-T T.81) annex B; GIF89a (CompuServe, 1990) 18 and 20; WebP (RFC 9649) 2.4 to 2.7.
  */
 
-export type ImageType = 'image/png' | 'image/jpeg' | 'image/gif' | 'image/webp';
+type ImageType = 'image/png' | 'image/jpeg' | 'image/gif' | 'image/webp';
 
 export interface ImageHeader {
   readonly mimeType: ImageType;

@@ -20,7 +20,7 @@ export interface ImageView {
   readonly whyNot: string | null;
 }
 
-export interface ShownImage {
+interface ShownImage {
   readonly mimeType: string;
   readonly base64: string;
   /** Pixels, as it is shown. */

@@ -38,6 +38,7 @@ export async function sessionFigures(python: string, rounds: number, pauseMs: nu
     minimum: 'strict',
     python,
     preload: [],
+    mounts: [],
     warm: 4,
     diskMb: 64,
     diskInodes: 4096,
