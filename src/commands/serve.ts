@@ -1,5 +1,7 @@
 /** `cordon serve`: MCP over stdin and stdout, until the client leaves. */
 import { parseArgs } from 'node:util';
+import { UsageError } from '../command.js';
+import { IMAGE_MODES, STRUCTURED_MODES } from '../mcp/presentation.js';
 import { packageVersion } from '../package.js';
 import type { LimitRule, Policy } from '../policy/schema.js';
 import { start, StartRefused, type Started } from '../startup.js';
@@ -7,12 +9,18 @@ import { start, StartRefused, type Started } from '../startup.js';
 export const help = `cordon serve: serve MCP over stdin and stdout; the default command
 
 Usage: cordon [serve] [--policy FILE] [--audit FILE|off] [--state FILE|memory|URL]
+                      [--structured auto|always|never] [--images inline|link|none]
 
   --policy FILE     the policy (else $CORDON_POLICY, else ./policy.json, else the one that comes with cordon)
   --audit FILE|off  where each call leaves a line (default: $XDG_STATE_HOME/cordon/audit.jsonl)
   --state FILE|memory|redis://HOST
                     where counters and approvals are kept (else $CORDON_STATE, else $XDG_STATE_HOME/cordon/state.db,
                     shared by all servers of this user); memory: gone with the server; Redis: for several machines
+  --structured auto|always|never
+                    whether results have structured content besides the text; auto: not for clients that would show it in
+                    place of the text (Codex, Claude Code)
+  --images inline|link|none
+                    how images come that a program leaves: in the result itself (the default), as links to resources, not at all
 
 An edited policy holds from the next call on; an edit that is not valid is refused here, and the old one stays.
 stdout belongs to MCP; everything for people goes to stderr.
@@ -33,9 +41,19 @@ const importMcp = () => Promise.all([import('../mcp/server.js'), import('../mcp/
 export async function main(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...argv],
-    options: { policy: { type: 'string' }, audit: { type: 'string' }, state: { type: 'string' } },
+    options: {
+      policy: { type: 'string' },
+      audit: { type: 'string' },
+      state: { type: 'string' },
+      structured: { type: 'string', default: 'auto' },
+      images: { type: 'string', default: 'inline' },
+    },
     strict: true,
   });
+  const presentation = {
+    structured: oneOf('--structured', STRUCTURED_MODES, values.structured),
+    images: oneOf('--images', IMAGE_MODES, values.images),
+  };
   let started: Started;
   let loadMcp: ReturnType<typeof importMcp> | undefined;
   try {
@@ -50,7 +68,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   const [{ createServer }, { serveStdio }] = await (loadMcp ?? importMcp());
   process.stderr.write(greeting(started));
 
-  const server = createServer(rooms, GRANT, packageVersion());
+  const server = createServer(rooms, GRANT, packageVersion(), presentation);
   const { codeKb, stdinMb, filesInMb } = loaded.policy.sandbox;
   const largest = JSON_INFLATION * (codeKb * 2 ** 10 + (stdinMb + filesInMb) * 2 ** 20);
   const stop = await serveStdio(server, Math.min(MESSAGE_MAX_BYTES, Math.max(MESSAGE_MIN_BYTES, 2 * largest)));
@@ -60,6 +78,13 @@ export async function main(argv: readonly string[]): Promise<number> {
   await started.close();
   process.stderr.write(`cordon: stopped: ${stop.reason}\n`);
   return stop.status;
+}
+
+/** @throws UsageError for another word than one of `words` */
+function oneOf<Word extends string>(flag: string, words: readonly Word[], said: string): Word {
+  const found = words.find((word) => word === said);
+  if (found === undefined) throw new UsageError(`${flag}: expected ${words.join(', ')}, got ${JSON.stringify(said)}`);
+  return found;
 }
 
 /** What a person wants to see at the start: what was found, and what holds. */

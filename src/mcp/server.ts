@@ -6,12 +6,13 @@
  */
 import { randomUUID } from 'node:crypto';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
-import { ListToolsRequestSchema, type CallToolResult } from '@modelcontextprotocol/sdk/types.js';
+import { ListToolsRequestSchema, type CallToolResult, type Tool } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
 import { TOOL } from '../arguments.js';
 import { call, type Rooms } from '../call.js';
 import { isHidden } from '../policy/decide.js';
 import { clientForm } from './form.js';
+import { presentationFor, type PresentationSettings } from './presentation.js';
 import { NO_PROGRESS, reportProgress } from './progress.js';
 import { serveResources } from './resources.js';
 import { toResult } from './result.js';
@@ -38,8 +39,13 @@ export interface Server {
   idle(): Promise<void>;
 }
 
-/** A server for one client. `grant` is the identity that all its calls are made under. */
-export function createServer(rooms: Rooms, grant: { readonly name: string }, version: string): Server {
+/** A server for one client. `grant` is the identity that all its calls are made under, `settings` what the owner said of its results. */
+export function createServer(
+  rooms: Rooms,
+  grant: { readonly name: string },
+  version: string,
+  settings: PresentationSettings,
+): Server {
   const mcp = new McpServer(
     { name: 'cordon', title: 'Cordon', version },
     { capabilities: { tools: { listChanged: true }, resources: { listChanged: true } }, instructions: INSTRUCTIONS },
@@ -56,9 +62,15 @@ export function createServer(rooms: Rooms, grant: { readonly name: string }, ver
     if (server.getClientCapabilities()?.elicitation !== undefined) server.ping().catch(() => undefined);
   };
 
+  const client = () => server.getClientVersion() ?? { name: 'unknown', version: 'unknown' };
+  const presentation = () => presentationFor(client().name, settings);
+
   const listTools = async () => {
     const { policy } = await rooms.policy();
-    return isHidden(policy, TOOL) ? [] : [describeTool(policy.sandbox, rooms.backend().guarantees)];
+    const tools = isHidden(policy, TOOL) ? [] : [describeTool(policy.sandbox, rooms.backend().guarantees)];
+    if (presentation().structured) return tools;
+    // Who declares the schema has to send the content.
+    return tools.map((tool): Tool => ({ ...tool, outputSchema: undefined }));
   };
   /** The list as this client has it; null: it never asked. */
   let listed: string | null = null;
@@ -93,7 +105,7 @@ export function createServer(rooms: Rooms, grant: { readonly name: string }, ver
       tool: params.name,
       args: params.arguments ?? {},
       grant,
-      client: server.getClientVersion() ?? { name: 'unknown', version: 'unknown' },
+      client: client(),
       session,
       form: clientForm(mcp, extra.requestId),
       signal: extra.signal,
@@ -102,8 +114,7 @@ export function createServer(rooms: Rooms, grant: { readonly name: string }, ver
     }).then((outcome) => {
       const { code } = params.arguments ?? {};
       return toResult(outcome, {
-        structured: true,
-        images: 'inline',
+        ...presentation(),
         read: async ({ uri }) => (await rooms.files.read(uri, grant.name)).content,
         ...(typeof code === 'string' ? { code } : {}),
       });

@@ -77,11 +77,16 @@ export interface Session {
   readonly close: () => Promise<void>;
 }
 
-export async function connect(policy: unknown = OPEN_POLICY, clientName = 'cordon-test'): Promise<Session> {
+/** @param argv more flags of `serve` */
+export async function connect(
+  policy: unknown = OPEN_POLICY,
+  clientName = 'cordon-test',
+  argv: readonly string[] = [],
+): Promise<Session> {
   const place = createPlace(policy);
   const transport = new StdioClientTransport({
     command: process.execPath,
-    args: [MAIN, 'serve', ...place.flags],
+    args: [MAIN, 'serve', ...place.flags, ...argv],
     cwd: place.directory,
     stderr: 'pipe',
   });
