@@ -46,6 +46,7 @@ export function reportProgress(
   let heldBytes = 0;
   let cut = false;
   let due: NodeJS.Timeout | null = null;
+  let unsaid: NodeJS.Timeout | undefined;
   let safe = { stdout: terminalSafe(), stderr: terminalSafe() };
 
   const tell = (message: string): void => {
@@ -75,7 +76,14 @@ export function reportProgress(
       if (ended) return;
       words = howTo === undefined ? STAGE_WORDS[stage] : `${STAGE_WORDS[stage]}, ${howTo}`;
       stageBegin = now();
-      tell(words);
+      clearTimeout(unsaid);
+      // Most calls don't wait: that one does is said only once it has.
+      if (stage !== 'waiting') tell(words);
+      else {
+        unsaid = setTimeout(() => {
+          tell(words);
+        }, FIRST_MS);
+      }
     },
     output(stream, bytes) {
       if (ended || bytes.byteLength === 0) return;
@@ -98,6 +106,7 @@ export function reportProgress(
     end() {
       ended = true;
       clearTimeout(silence);
+      clearTimeout(unsaid);
       if (due !== null) clearTimeout(due);
     },
   };

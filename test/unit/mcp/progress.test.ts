@@ -35,11 +35,26 @@ const messages = (sent: readonly { message: string }[]) => sent.map(({ message }
 
 test('stages are told at once, and the number grows even when no time has passed', (t) => {
   const { report, sent } = begin(t);
+  report.stage('asking', 'here');
+  report.stage('running');
+  report.stage('running');
+  assert.deepEqual(messages(sent), ['waiting for a person to approve this call, here', 'running', 'running']);
+  assert.ok(sent.every(({ progress }, index) => index === 0 || progress > (sent[index - 1]?.progress ?? Infinity)));
+});
+
+test('that a call waits for a slot is said only where it does', (t) => {
+  const { report, sent, pass } = begin(t);
   report.stage('waiting');
   report.stage('running');
-  report.stage('running');
-  assert.deepEqual(messages(sent), ['waiting for a free slot', 'running', 'running']);
-  assert.ok(sent.every(({ progress }, index) => index === 0 || progress > (sent[index - 1]?.progress ?? Infinity)));
+  pass(100);
+  assert.deepEqual(messages(sent), ['running']);
+  report.stage('waiting');
+  pass(20);
+  assert.deepEqual(messages(sent), ['running', 'waiting for a free slot']);
+  report.stage('waiting');
+  report.end();
+  pass(100);
+  assert.equal(sent.length, 2);
 });
 
 test('pieces that come close to each other go together, soon', (t) => {
