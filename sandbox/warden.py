@@ -25,7 +25,7 @@ import traceback
 import files
 import frames
 import session
-from confine import cgroup, kernel
+from confine import cgroup, identity, kernel
 from make import Settings, Unmade, make
 from run import Run
 
@@ -63,10 +63,13 @@ def main(connection: socket.socket, pid: int, outer_uid: int, settings: Settings
     except BaseException:
         traceback.print_exc()  # to the zygote's stderr, for people; Node sees the connection end
     finally:
-        connection.close()
-        if group is not None:
-            group.remove()
-        os._exit(status)
+        try:
+            connection.close()
+            if group is not None:
+                identity.take_files_back()
+                group.remove()
+        finally:
+            os._exit(status)
 
 
 def _make_group(settings: Settings, pid: int) -> cgroup.Group | None:

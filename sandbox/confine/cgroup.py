@@ -313,18 +313,25 @@ class Group:
         self._directory = fcntl.fcntl(directory, fcntl.F_DUPFD_CLOEXEC, 10)
         os.close(directory)
         self._sampled_peak_bytes = 0
-        self._write("memory.oom.group", "1")  # 4.19
-        # Absent where the kernel can't swap.
-        self._write("memory.swap.max", "0", optional=True)
+        _write("memory.oom.group", "1", self._directory)  # 4.19
+        swap_max = self._open("memory.swap.max")
+        if swap_max is not None:  # absent where the kernel can't swap
+            os.write(swap_max, b"0")
+            os.close(swap_max)
+        # Open from now on: the warden will be somebody else to the file system (identity.take_files_of).
+        self._memory_max = self._open("memory.max")
+        self._pids_max = self._open("pids.max")
+        self._kill = self._open("cgroup.kill")
 
     def enter(self) -> None:
         """Take this process into it: all it starts from here on is in it, too."""
-        self._write("cgroup.procs", "0")
+        _write("cgroup.procs", "0", self._directory)
 
     def limit(self, memory_bytes: int, processes: int) -> None:
         """Cap the memory of the whole tree, kernel memory and its pages of files included, and its processes and threads."""
-        self._write("memory.max", str(memory_bytes))
-        self._write("pids.max", str(processes), optional=True)
+        for descriptor, value in ((self._memory_max, memory_bytes), (self._pids_max, processes)):
+            if descriptor is not None:
+                os.write(descriptor, str(value).encode())
 
     def cpu_us(self) -> int:
         """CPU time of all processes that were ever in it, in microseconds."""
@@ -349,22 +356,23 @@ class Group:
 
     def kill(self) -> None:
         """Kill everything in it at once, whatever it forks meanwhile (cgroup.kill, 5.14)."""
-        self._write("cgroup.kill", "1", optional=True)
+        if self._kill is not None:
+            os.write(self._kill, b"1")
 
     def remove(self) -> None:
-        """Kill everything in it and remove it."""
+        """Kill everything in it and remove it. By who made it: see identity.take_files_back."""
         os.close(self._directory)
         _remove(self._name, self._subtree)
 
     def _read(self, name: str) -> str:
         return _read(name, self._directory)
 
-    def _write(self, name: str, text: str, optional: bool = False) -> None:
+    def _open(self, name: str) -> Optional[int]:
+        """A descriptor to write to; None where this kernel or this cgroup has no such file."""
         try:
-            _write(name, text, self._directory)
+            return os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._directory)
         except FileNotFoundError:
-            if not optional:
-                raise
+            return None
 
 
 def _remove(directory: str, dir_fd: Optional[int] = None) -> None:

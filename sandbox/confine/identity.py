@@ -70,6 +70,12 @@ def take_files_of(owner: int) -> None:
             raise kernel.failure(name, errno.EPERM, str(owner))
 
 
+def take_files_back() -> None:
+    """Undo ``take_files_of``: be to the file system who we are."""
+    kernel.syscall("setfsgid", os.getegid())
+    kernel.syscall("setfsuid", os.geteuid())
+
+
 def enter_program_namespace(proc: int, outer_uid: int) -> None:
     """Become the program: in a user namespace of its own, in which no further one can be made.
 
