@@ -312,6 +312,41 @@ test('a step whose files do not fit into the session’s disk is undone, and say
   ),
 );
 
+test('files go into a step, and those that are new or changed come out of it, unless it was undone', { skip }, () =>
+  withSession(async (session) => {
+    const left = async (code: string, files: Record<string, string> = {}) => {
+      const found: Record<string, string> = {};
+      const outcome = await session.step(code, {
+        files: Object.entries(files).map(([name, text]) => ({ name, bytes: Buffer.from(text) })),
+        onFile({ name }) {
+          found[name] = '';
+          return {
+            write(piece) {
+              found[name] = `${found[name] ?? ''}${Buffer.from(piece).toString()}`;
+            },
+            end: (whole) => {
+              assert.ok(whole);
+            },
+          };
+        },
+      });
+      return { outcome, found };
+    };
+    const first = await left('text = open("in.csv").read(); open("one", "w").write(text * 2)', { 'in.csv': 'ab' });
+    assert.deepEqual([first.outcome.status, first.found], ['ok', { one: 'abab' }]);
+    const second = await left('open("two", "w").write("2")');
+    assert.deepEqual([second.outcome.status, second.found], ['ok', { two: '2' }]);
+    const undone = await left('open("three", "w").write("3"); import os; os._exit(1)', { 'in.csv': 'other' });
+    assert.deepEqual([undone.outcome.state, undone.found], [null, {}]);
+    const last = await left('open("one", "a").write(open("in.csv").read())');
+    assert.deepEqual([last.outcome.status, last.found], ['ok', { one: 'ababab' }]);
+    const unfit = await left('pass', { one: 'x', 'one/below': 'y' });
+    assert.equal(unfit.outcome.state, null);
+    assert.match(unfit.outcome.reason, /nothing was run/);
+    assert.equal(await prints(session, 'print(open("one").read())'), 'ababab\n');
+  }),
+);
+
 test('a full disk does not keep the next step from making room', { skip }, () =>
   withSession(async (session) => {
     await prints(
