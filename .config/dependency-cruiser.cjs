@@ -23,6 +23,20 @@ module.exports = {
       to: { path: '^src/(policy|admission|approval|mcp|commands|audit|call)' },
     },
     {
+      name: 'sessions-know-sandboxes-and-turns',
+      comment: 'sessions/ knows jobs, session sandboxes and whose turn it is; nothing of tools, policies and MCP',
+      severity: 'error',
+      from: { path: '^src/sessions/' },
+      to: { path: '^src/', pathNot: '^src/(sessions/|sandbox\\.ts|admission/slots\\.ts)' },
+    },
+    {
+      name: 'tools-are-called-by-the-straight-line',
+      comment: 'a tool does what it is there for, once call.ts has asked everybody',
+      severity: 'error',
+      from: { path: '^src/tools/' },
+      to: { path: '^src/(call|startup|backends|mcp|commands)' },
+    },
+    {
       name: 'nothing-imports-commands',
       severity: 'error',
       from: { path: '^src/', pathNot: '^src/(main|cli|commands/)' },

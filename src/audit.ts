@@ -68,6 +68,16 @@ export interface AuditRecord {
   readonly signal: string | null;
   readonly usage: (Usage & { readonly outputBytes: number }) | null;
   readonly tier: Tier | null;
+  /** The session that the call was about; null where it was about none. */
+  readonly session: {
+    /** The first 12 hexadecimal digits of the SHA-256 of its handle: who has the handle can go on with the session. */
+    readonly digest: string;
+    /** Where it stood afterwards; null where the call did not get that far. */
+    readonly step: number | null;
+    readonly undone: boolean | null;
+    /** The digest of the session that was forked from it. */
+    readonly forkedTo: string | null;
+  } | null;
 }
 
 /** What is on record besides calls. */

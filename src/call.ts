@@ -5,18 +5,21 @@
  * status `unavailable` with an audit line, never an exception.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import type { Limits, LimitState, Measured } from './admission/limits.js';
+import type { Limits, LimitState } from './admission/limits.js';
 import type { Slots } from './admission/slots.js';
 import type { Approval, Approvals, Form } from './approval/approvals.js';
-import { checkArguments, TOOL, type CodeArguments } from './arguments.js';
+import type { ExactCall } from './approval/call-hash.js';
 import { AuditError, type Audit, type AuditRecord } from './audit.js';
 import type { FileStore, Kept } from './files/store.js';
 import { cancelledWaiting, denied, unavailable, type Ending, type Outcome, type Refusal } from './outcome.js';
 import { decide, isHidden, type Decision } from './policy/decide.js';
 import { denial, type Denial, type DenialCode } from './policy/denial.js';
 import type { LoadedPolicy } from './policy/load.js';
-import { jobLimits, type SandboxSettings } from './policy/schema.js';
-import type { Backend, FilesLeftOut, InputFile, JobOutcome, OnOutput, Tier } from './sandbox.js';
+import type { Backend, InputFile, OnOutput, Tier } from './sandbox.js';
+import { digestOf } from './sessions/handle.js';
+import type { Sessions } from './sessions/sessions.js';
+import { nothingDone, refusal, type Performed } from './tools/tool.js';
+import { TOOL_NAMES, toolNamed } from './tools/tools.js';
 
 /** Where a call is while it is under way. */
 export type Stage = 'asking' | 'waiting' | 'running';
@@ -47,6 +50,7 @@ export interface Rooms {
   backend(): Backend;
   readonly limits: Limits;
   readonly slots: Slots;
+  readonly sessions: Sessions;
   readonly approvals: Approvals;
   readonly files: FileStore;
   readonly audit: Audit;
@@ -61,6 +65,7 @@ interface Trace {
   /** What rules that are not enforced would have said. */
   shadowed: readonly Denial[];
   tier: Tier | null;
+  session: AuditRecord['session'];
   limits: readonly LimitState[];
   /** What was brought, once it is decoded. */
   filesIn: AuditRecord['filesIn'];
@@ -77,92 +82,98 @@ export async function call(rooms: Rooms, request: CallRequest): Promise<Outcome>
     approval: null,
     shadowed: [],
     tier: null,
+    session: null,
     limits: [],
     filesIn: null,
     kept: null,
   };
-  let ending: Ending;
+  let performed: Performed;
   try {
     await rooms.audit.ready();
-    ending = await straightDown(rooms, request, trace);
+    performed = await straightDown(rooms, request, trace);
   } catch (error) {
-    ending = ourFault(trace, error);
+    performed = nothingDone(ourFault(trace, error));
   }
   // 10. The audit line. What is not on record is not handed out.
   try {
-    await rooms.audit.write(auditRecord(request, trace, ending));
+    await rooms.audit.write(auditRecord(request, trace, performed.ending));
   } catch (error) {
-    ending = ourFault(trace, error);
+    performed = nothingDone(ourFault(trace, error));
     rooms.files.drop(trace.runId);
     trace.kept = null;
   }
   const { runId, tier, limits, kept } = trace;
-  return { ...ending, runId, tier, limits, files: kept?.files ?? [], session: null };
+  const { ending, session, sessions } = performed;
+  return { ...ending, runId, tier, limits, files: kept?.files ?? [], session, sessions };
 }
 
-async function straightDown(rooms: Rooms, request: CallRequest, trace: Trace): Promise<Ending> {
+async function straightDown(rooms: Rooms, request: CallRequest, trace: Trace): Promise<Performed> {
   const { policy } = trace.loaded;
-  const { tool, args, grant, client, signal } = request;
+  const { args, grant, client, signal } = request;
 
   // 1. Arguments. A tool that is hidden or does not exist has none to check: the policy answers those calls.
-  const checked = tool === TOOL && !isHidden(policy, tool) ? checkArguments(args) : null;
+  const checked = isHidden(policy, request.tool) ? undefined : toolNamed(request.tool)?.check(args);
   if (checked?.ok === false) return refused(trace, invalidArguments(checked.problems));
+  const action = checked?.action;
+  if (typeof action?.session === 'string') trace.session = { digest: digestOf(action.session), ...NOT_MOVED };
 
   // 2. Decision. Nobody below reads the policy again.
-  const decision = decide(policy, { tool, args, grant, client, now: new Date() });
+  const decision = decide(policy, { tool: request.tool, args, grant, client, now: new Date() });
   note(trace, decision);
-  if (decision.verdict === 'deny') return denied(decision.denial);
-  if (checked === null) return refused(trace, unknownTool(tool));
-  const excess = tooLarge(checked.value, decision.sandbox);
-  if (excess !== null) return refused(trace, excess);
+  if (decision.verdict === 'deny') return nothingDone(denied(decision.denial));
+  if (action === undefined) return refused(trace, unknownTool(request.tool));
+  const settings = decision.sandbox;
+  const no = action.excess(settings) ?? action.objection(rooms.sessions, grant.name);
+  if (no !== null) return refused(trace, no);
 
-  const { code, stdin, files, timeoutSeconds } = checked.value;
-  trace.filesIn = summary(files);
-  const limits = jobLimits(decision.sandbox, timeoutSeconds);
+  trace.filesIn = summary(action.files);
 
   // 3. Admission: every limit, or none. Before a person is asked, so that nobody says yes to what a limit then denies.
-  const atMost = { ...limits, wallSeconds: limits.timeoutSeconds, outputBytes: limits.outputMb * 2 ** 20 };
+  const atMost = action.atMost(settings);
   const reserved = await rooms.limits.reserve(decision.limits, { grant: grant.name }, new Date(), atMost);
   if (!reserved.ok) return refused(trace, reserved.denial);
   const { reservation } = reserved;
   trace.shadowed = [...trace.shadowed, ...reservation.shadowed];
-  let measured: Measured | null = null;
+  let performed: Performed | null = null;
   try {
     // 4. Approval. The call holds no slot while it waits for a person: others run meanwhile.
+    let approved: ExactCall | null = null;
     if (decision.verdict === 'ask') {
-      const ending = await askPerson(rooms, request, trace, decision, checked.value);
-      if (ending !== null) return ending;
+      approved = action.exact(rooms.sessions, grant.name);
+      const ending = await askPerson(rooms, request, trace, decision, approved);
+      if (ending !== null) return nothingDone(ending);
     }
-    request.onProgress?.('waiting');
-    const slot = await rooms.slots.acquire(grant.name, signal);
-    if (!slot.ok) return slot.why === 'full' ? unavailable(QUEUE_FULL, true) : cancelledWaiting();
-    try {
-      if (signal.aborted) return cancelledWaiting();
-      request.onProgress?.('running');
-      // 5 to 8. The backend runs the program, reads what it says as hostile input, and leaves nothing of it behind.
-      const backend = rooms.backend();
-      trace.tier = backend.guarantees.tier;
-      const job = { runId: trace.runId, code, stdin, files, limits };
-      const { filesKeptSeconds: keptSeconds, filesKeptMb: keptMb } = decision.sandbox;
-      const receiving = rooms.files.receive({ runId: trace.runId, grant: grant.name, keptSeconds, keptMb });
-      const { onOutput } = request;
-      const outcome = await backend.run(job, signal, { onFile: receiving.onFile, ...(onOutput && { onOutput }) });
-      trace.kept = receiving.finish();
-      if (ran(outcome)) measured = measure(outcome);
-      return { ...outcome, filesLeftOut: sum(outcome.filesLeftOut, trace.kept.leftOut), policy: null };
-    } finally {
-      slot.release();
-    }
+    // 5 to 8. The tool does what it is there for.
+    performed = await action.perform({
+      runId: trace.runId,
+      grant: grant.name,
+      settings,
+      approved,
+      signal,
+      onOutput: request.onOutput,
+      slots: rooms.slots,
+      sessions: rooms.sessions,
+      files: rooms.files,
+      backend: () => rooms.backend(),
+      onStage: (stage) => request.onProgress?.(stage),
+    });
+    trace.tier = performed.tier;
+    trace.kept = performed.kept;
+    trace.session = performed.onRecord ?? trace.session;
+    if (performed.ending.policy !== null) onRecordAsRefused(trace, performed.ending.policy);
+    return performed;
   } finally {
-    // 9. A program that ran is charged for what it cost; a call that never ran gets its reservation back.
+    // 9. What was done is charged for what it cost; a call that did nothing gets its reservation back.
+    const measured = performed?.measured ?? null;
     await (measured === null ? reservation.refund() : reservation.settle(measured));
     trace.limits = await reservation.left();
   }
 }
 
-const UNDECIDED: AuditRecord['decision'] = { verdict: 'refused', rule: null, code: null };
+/** A session that was asked for, and of which no more is known. */
+const NOT_MOVED = { step: null, undone: null, forkedTo: null } as const;
 
-const QUEUE_FULL = 'too many calls are running and waiting already; nothing was run';
+const UNDECIDED: AuditRecord['decision'] = { verdict: 'refused', rule: null, code: null };
 
 /** Ask a person. @returns what the call ends with, or null where it may go on */
 async function askPerson(
@@ -170,18 +181,12 @@ async function askPerson(
   request: CallRequest,
   trace: Trace,
   decision: Extract<Decision, { verdict: 'ask' }>,
-  { code, stdin, files, timeoutSeconds }: CodeArguments,
+  exact: ExactCall,
 ): Promise<Ending | null> {
   const { rule, message, remember, onDeny } = decision;
   const approval = await rooms.approvals.ask({
     question: {
-      call: {
-        tool: request.tool,
-        code,
-        stdin,
-        files: files.map(({ name, bytes }) => ({ name, bytes: bytes.length, sha256: sha256(bytes) })),
-        timeoutSeconds: timeoutSeconds ?? null,
-      },
+      call: exact,
       grant: request.grant.name,
       client: request.client.name,
       session: request.session,
@@ -198,7 +203,7 @@ async function askPerson(
   trace.approval = onRecord(approval);
   const no = (denialCode: DenialCode, what: string, howTo = ''): Ending => {
     const said = denial(denialCode, rule, what, onDeny);
-    return refused(trace, { ...said, message: `${said.message}${howTo}` });
+    return refused(trace, { ...said, message: `${said.message}${howTo}` }).ending;
   };
   switch (approval.kind) {
     case 'allowed':
@@ -245,13 +250,13 @@ function note(trace: Trace, decision: Decision): void {
   if (decision.verdict !== 'deny') trace.shadowed = decision.shadowed ?? [];
 }
 
-function refused(trace: Trace, refusal: Refusal): Ending {
-  trace.decision = { verdict: 'deny', rule: refusal.rule === '' ? null : refusal.rule, code: refusal.code };
-  return denied(refusal);
+function refused(trace: Trace, no: Refusal): Performed {
+  onRecordAsRefused(trace, no);
+  return nothingDone(denied(no));
 }
 
-function refusal(code: Refusal['code'], rule: string, message: string): Refusal {
-  return { code, rule, message, retryable: false, retryAfterMs: null };
+function onRecordAsRefused(trace: Trace, { rule, code }: Refusal): void {
+  trace.decision = { verdict: 'deny', rule: rule === '' ? null : rule, code };
 }
 
 function invalidArguments(problems: readonly string[]): Refusal {
@@ -264,39 +269,7 @@ function invalidArguments(problems: readonly string[]): Refusal {
 
 function unknownTool(tool: string): Refusal {
   const name = JSON.stringify(tool.slice(0, 100));
-  return refusal('unknown_tool', '', `there is no tool ${name} here; the only one is ${TOOL}`);
-}
-
-/** What a file takes of a sandbox's disk at least: a page of its tmpfs. */
-const PAGE_BYTES = 4096;
-
-function tooLarge({ code, stdin, files }: CodeArguments, settings: SandboxSettings): Refusal | null {
-  const { codeKb, stdinMb, filesIn, filesInMb, diskMb } = settings;
-  const codeBytes = Buffer.byteLength(code);
-  if (codeBytes > codeKb * 2 ** 10) {
-    const what = `code is ${codeBytes} bytes long, and at most ${codeKb * 2 ** 10} are taken (${codeKb} KB)`;
-    return refusal('code_too_large', '/sandbox/code_kb', `${what}: pass data in stdin, or do less in one call`);
-  }
-  const stdinBytes = Buffer.byteLength(stdin);
-  if (stdinBytes > stdinMb * 2 ** 20) {
-    const what = `stdin is ${stdinBytes} bytes long, and at most ${stdinMb * 2 ** 20} are taken (${stdinMb} MB)`;
-    return refusal('stdin_too_large', '/sandbox/stdin_mb', `${what}: pass less at a time`);
-  }
-  if (files.length > filesIn) {
-    const what = `${files.length} files came, and at most ${filesIn} are taken`;
-    return refusal('too_many_files', '/sandbox/files_in', `${what}: pass fewer, or one archive`);
-  }
-  const filesBytes = files.reduce((sum, { bytes }) => sum + bytes.length, 0);
-  if (filesBytes > filesInMb * 2 ** 20) {
-    const what = `the files are ${filesBytes} bytes long together, and at most ${filesInMb * 2 ** 20} are taken (${filesInMb} MB)`;
-    return refusal('files_too_large', '/sandbox/files_in_mb', `${what}: pass less at a time`);
-  }
-  const diskBytes = files.reduce((sum, { bytes }) => sum + Math.ceil(bytes.length / PAGE_BYTES) * PAGE_BYTES, 0);
-  if (diskBytes > diskMb * 2 ** 20) {
-    const what = `the files take ${diskBytes} bytes of disk, and a program has ${diskMb * 2 ** 20} (${diskMb} MB)`;
-    return refusal('files_too_large', '/sandbox/disk_mb', `${what}: pass less at a time`);
-  }
-  return null;
+  return refusal('unknown_tool', '', `there is no tool ${name} here; there are ${TOOL_NAMES.join(', ')}`);
 }
 
 function sha256(bytes: Uint8Array | string): string {
@@ -310,27 +283,6 @@ function summary(files: readonly InputFile[]): AuditRecord['filesIn'] {
   for (const { name, bytes } of files) all.update(`${name}\0${sha256(bytes)}\n`);
   const bytes = files.reduce((total, file) => total + file.bytes.length, 0);
   return { count: files.length, bytes, sha256: all.digest('hex') };
-}
-
-/** What the sandbox did not bring out, and what was not kept of the rest. */
-function sum(one: FilesLeftOut, other: FilesLeftOut): FilesLeftOut {
-  const examples = [...one.examples, ...other.examples].slice(0, LEFT_OUT_EXAMPLES_MAX);
-  return { count: one.count + other.count, examples };
-}
-
-const LEFT_OUT_EXAMPLES_MAX = 10;
-
-/** Whether a program ran: then it is charged, even if our side lost its outcome. */
-function ran({ status, usage }: JobOutcome): boolean {
-  return status !== 'unavailable' || usage.durationMs > 0;
-}
-
-function measure({ usage, stdout, stderr }: JobOutcome): Measured {
-  return {
-    cpuSeconds: usage.cpuMs / 1000,
-    wallSeconds: usage.durationMs / 1000,
-    outputBytes: stdout.totalBytes + stderr.totalBytes,
-  };
 }
 
 function auditRecord(request: CallRequest, trace: Trace, ending: Ending): AuditRecord {
@@ -356,6 +308,7 @@ function auditRecord(request: CallRequest, trace: Trace, ending: Ending): AuditR
     signal: ending.signal,
     usage: ending.usage === null ? null : { ...ending.usage, outputBytes },
     tier: trace.tier,
+    session: trace.session,
   };
 }
 

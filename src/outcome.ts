@@ -2,15 +2,18 @@
 import type { LimitState } from './admission/limits.js';
 import type { Denial, DenialCode } from './policy/denial.js';
 import type { Captured, JobOutcome, Status, Tier, Usage } from './sandbox.js';
+import type { SessionRefusal, SessionState } from './sessions/sessions.js';
 
 /**
  * Refusals that no rule had to speak about:
  * - `invalid_arguments`: an argument that does not exist, is missing or of the wrong type
  * - `code_too_large`, `stdin_too_large`, `files_too_large`, `too_many_files`: over what the policy's `sandbox` section takes
  * - `unknown_tool`: the policy would allow it, but there is no such tool
+ * - those of the sessions
  */
 type RefusalCode =
   | DenialCode
+  | SessionRefusal['code']
   | 'invalid_arguments'
   | 'code_too_large'
   | 'stdin_too_large'
@@ -41,6 +44,8 @@ export interface OutcomeSession {
   readonly step: number;
   /** Whether this call left no trace in the session: it stands where it stood before. */
   readonly undone: boolean;
+  /** The earliest step that it can be rewound to. */
+  readonly earliestStep: number;
 }
 
 export interface Outcome extends Omit<JobOutcome, 'status' | 'usage'> {
@@ -54,6 +59,8 @@ export interface Outcome extends Omit<JobOutcome, 'status' | 'usage'> {
   readonly files: readonly OutcomeFile[];
   /** The session that the call was a step of; null where it was a single call. */
   readonly session: OutcomeSession | null;
+  /** What a tool that is about sessions tells of them. */
+  readonly sessions: readonly SessionState[];
   /** What is left of each limit that the call falls under. */
   readonly limits: readonly LimitState[];
   /** Why it was refused, for the status `denied`; null otherwise. */
@@ -61,7 +68,7 @@ export interface Outcome extends Omit<JobOutcome, 'status' | 'usage'> {
 }
 
 /** An outcome before the call knows what it has in common with all others. */
-export type Ending = Omit<Outcome, 'runId' | 'tier' | 'limits' | 'files' | 'session'>;
+export type Ending = Omit<Outcome, 'runId' | 'tier' | 'limits' | 'files' | 'session' | 'sessions'>;
 
 const silence: Captured = { text: '', totalBytes: 0, omittedBytes: 0 };
 
@@ -75,6 +82,11 @@ const nothingRan = {
   signal: null,
   usage: null,
 } as const;
+
+/** A call that runs no program did what it was to do. */
+export function answered(what: string): Ending {
+  return { ...nothingRan, status: 'ok', reason: what, retryable: false, policy: null };
+}
 
 /** The call was refused before anything was spawned. */
 export function denied(refusal: Refusal): Ending {

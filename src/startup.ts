@@ -18,6 +18,7 @@ import { loadPolicy, locatePolicy, PolicyError, type LoadedPolicy, type PolicyOr
 import type { SandboxSettings } from './policy/schema.js';
 import { watchPolicy } from './policy/watch.js';
 import type { Backend } from './sandbox.js';
+import { createSessions, type SessionCaps } from './sessions/sessions.js';
 import { chooseState, StateChoiceError, stateDirectory, type StateChoice } from './state/choice.js';
 import { MEMORY, openDatabase, type Database } from './state/database.js';
 import { openRedis } from './state/redis.js';
@@ -99,6 +100,7 @@ export async function start(options: StartOptions): Promise<Started> {
     const audit = await openAudit(options.audit, process.env);
     const backend = createReplaceable(await selecting);
     const slots = createSlots(loaded.policy.sandbox);
+    const sessions = createSessions(sessionCaps(loaded.policy.sandbox));
 
     const database = openDatabase(databasePath(choice));
     const counters = openCounters(choice, database);
@@ -114,9 +116,14 @@ export async function start(options: StartOptions): Promise<Started> {
       async adopt(next) {
         checkOpened(next);
         const wanted = backendSettings(next.policy.sandbox, options.warm);
-        if (JSON.stringify(wanted) !== JSON.stringify(settings)) backend.replace(await selectBackend(wanted));
+        if (JSON.stringify(wanted) !== JSON.stringify(settings)) {
+          backend.replace(await selectBackend(wanted));
+          // What confines them, or the interpreter, is not what the policy says any more.
+          sessions.endAll('the policy was edited, and sandboxes are made another way now');
+        }
         settings = wanted;
         slots.resize(next.policy.sandbox);
+        sessions.resize(sessionCaps(next.policy.sandbox));
         held = next;
         process.stderr.write(`cordon: the policy ${next.source} was edited, and holds from now on (${next.hash})\n`);
       },
@@ -132,11 +139,13 @@ export async function start(options: StartOptions): Promise<Started> {
       backend: () => backend,
       limits: createLimits(counters.store, Date.now, { onStore }),
       slots,
+      sessions,
       approvals: createApprovals(database),
       files,
       audit,
     };
     async function close(): Promise<void> {
+      sessions.close();
       await backend.close();
       await Promise.all([database.close(), counters.close(), audit.close(), files.close()]);
     }
@@ -153,6 +162,10 @@ export async function start(options: StartOptions): Promise<Started> {
 function backendSettings(sandbox: SandboxSettings, warm: number | undefined): BackendSettings {
   const { isolation, python, preload, diskMb, diskInodes, mounts } = sandbox;
   return { minimum: isolation, python, preload, warm: warm ?? sandbox.warm, diskMb, diskInodes, mounts };
+}
+
+function sessionCaps({ sessions, maxWaiting }: SandboxSettings): SessionCaps {
+  return { ...sessions, maxWaiting };
 }
 
 function openCounters(choice: StateChoice, database: Database): { store: CounterStore; close(): Promise<void> } {

@@ -225,8 +225,8 @@ function requestOf(row: Row | undefined): StoredRequest | undefined {
     if (typeof value !== 'string') throw new Error(`approvals.${name}: expected a text`);
     return value;
   };
-  // A question of a Cordon that knew no files has none.
-  const call = { files: [], ...(JSON.parse(text('call')) as Omit<ExactCall, 'files'>) };
+  // A question of a Cordon that knew no files and no sessions has none.
+  const call = { files: [], session: null, ...(JSON.parse(text('call')) as object) } as unknown as ExactCall;
   // Whoever could write to the state could forge an approval anyway; this is against damage.
   if (callHash(call) !== text('call_hash')) throw new Error(`the approval ${text('id')} does not fit its call`);
   return {

@@ -2,6 +2,7 @@
  * What a person sees of the call that they are asked about. The call is the model's: nothing in it may hide, move or
  * pass for our own words.
  */
+import type { ExactProgram, ExactRequest } from './call-hash.js';
 import type { StoredRequest } from './requests.js';
 
 /**
@@ -35,23 +36,47 @@ const FORM_FILES_MAX = 20;
  */
 export function describeRequest(request: StoredRequest, bounded: boolean): string {
   const { id, message, call, grant, client, rule, callHash, remember } = request;
-  const asks = call.timeoutSeconds === null ? '' : `, for at most ${call.timeoutSeconds} s`;
   return [
     visible(message),
     '',
-    `${quote(client)} wants to run this Python program (grant ${quote(grant)}${asks}):`,
-    block('python', call.code, bounded ? FORM_CODE_MAX_CHARACTERS : null, id),
-    ...(call.stdin === ''
-      ? []
-      : ['with this as its standard input:', block('', call.stdin, bounded ? FORM_STDIN_MAX_CHARACTERS : null, id)]),
-    ...files(call.files, bounded, id),
+    ...('code' in call ? programWords(call, request, bounded) : requestWords(call, client, grant)),
     REMEMBERED[remember],
     `Asked by ${rule}; request ${id}; SHA-256 of the call ${callHash}`,
   ].join('\n');
 }
 
+function programWords(call: ExactProgram, { id, client, grant }: StoredRequest, bounded: boolean): string[] {
+  const { code, stdin, timeoutSeconds, session } = call;
+  const asks = timeoutSeconds === null ? '' : `, for at most ${timeoutSeconds} s`;
+  return [
+    `${quote(client)} wants to run this Python program (grant ${quote(grant)}${asks}):`,
+    block('python', code, bounded ? FORM_CODE_MAX_CHARACTERS : null, id),
+    ...(stdin === ''
+      ? []
+      : ['with this as its standard input:', block('', stdin, bounded ? FORM_STDIN_MAX_CHARACTERS : null, id)]),
+    ...files(call.files, bounded, id),
+    ...sessionWords(session),
+  ];
+}
+
+/** A name in a program can mean what an earlier step has made of it, which nobody sees here. */
+function sessionWords(session: ExactProgram['session']): string[] {
+  if (session === null) return [];
+  if (session === 'new') return ['It begins a session: what it leaves behind, later programs of the session find.'];
+  return [
+    `It is step ${session.step + 1} of session ${session.digest}, and finds what the steps before it left: variables, functions, files. ` +
+      'A yes is void once the session has moved on.',
+  ];
+}
+
+function requestWords({ tool, args, session }: ExactRequest, client: string, grant: string): string[] {
+  const whose = session === null ? '' : ` of session ${session.digest}, which stands at step ${session.step}`;
+  const what = Object.entries(args).map(([name, value]) => `, ${name} ${JSON.stringify(value)}`);
+  return [`${quote(client)} wants ${tool}${whose}${what.join('')} (grant ${quote(grant)}).`];
+}
+
 /** What is put beside the program: names, sizes and hashes, not contents, which may be anything. */
-function files(brought: StoredRequest['call']['files'], bounded: boolean, id: string): string[] {
+function files(brought: ExactProgram['files'], bounded: boolean, id: string): string[] {
   if (brought.length === 0) return [];
   const shown = bounded ? brought.slice(0, FORM_FILES_MAX) : brought;
   const left = brought.length - shown.length;

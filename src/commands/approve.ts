@@ -107,7 +107,7 @@ async function list(requests: Requests, json: boolean): Promise<number> {
     request.waitingUntilMs > nowMs ? `${duration(request.waitingUntilMs - nowMs)} more` : 'not any more',
     request.grant,
     quote(request.client),
-    `${Buffer.byteLength(request.call.code)} bytes`,
+    'code' in request.call ? `${Buffer.byteLength(request.call.code)} bytes` : request.call.tool,
     request.message.split('\n', 1)[0] ?? '',
   ]);
   print(table([['ID', 'ASKED', 'CALL WAITS', 'GRANT', 'CLIENT', 'CODE', 'QUESTION'], ...rows]));

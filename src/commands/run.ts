@@ -21,6 +21,8 @@ export const help = `cordon run: run one Python program the way a tool call woul
 Usage: cordon run FILE [options]       the program in FILE
        cordon run -c CODE [options]    the program CODE
        cordon run - [options]          the program on standard input
+       cordon run --session [FILE|-c CODE]...
+                                       each program as a step of one session, until one fails; with none, what is typed
 
   --file PATH[=NAME] a file to put into the program's working directory, there called NAME (default: its own name); repeatable
   --out DIR          where to write the files that the program leaves there, its plots among them; nothing is overwritten
@@ -46,6 +48,12 @@ Exit status: the program's own; 128+n if signal n ended it, or 137 if a limit ot
 const GRANT = { name: 'local' };
 
 export async function main(argv: readonly string[]): Promise<number> {
+  if (argv.includes('--session')) {
+    const { runSession } = await import('./run-session.js');
+    const isInputError = (error: unknown): error is Error => error instanceof InputError;
+    const parts = { read: readProgram, isInputError, writer, lastLine, exitStatus };
+    return runSession(argv, { ...parts, statusUnavailable: STATUS_UNAVAILABLE });
+  }
   const { values, positionals } = parseArgs({
     args: [...argv],
     options: {

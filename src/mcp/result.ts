@@ -16,7 +16,7 @@ const RESULT_MAX_BYTES = 1_000_000 - 1_000;
 /** A result over the cap keeps this share of each text, until it fits. */
 const SHRINK_FACTOR = 0.7;
 
-const status = z.enum([
+export const statusShape = z.enum([
   'ok',
   'error',
   'timeout',
@@ -30,8 +30,32 @@ const status = z.enum([
 
 const count = z.int().nonnegative();
 
+export const limitsShape = z
+  .array(
+    z.strictObject({
+      counter: z.string(),
+      scope: z.string(),
+      window: z.string(),
+      max: z.number(),
+      left: z.number(),
+      resetsInMs: z.number(),
+    }),
+  )
+  .describe("What is left of each of the policy's limits.");
+
+export const refusalShape = z
+  .strictObject({
+    code: z.string(),
+    rule: z.string().describe('JSON pointer into the policy.'),
+    message: z.string(),
+    retryable: z.boolean(),
+    retryAfterMs: z.number().nullable(),
+  })
+  .nullable()
+  .describe('Why the call was denied.');
+
 const structuredOutcome = z.strictObject({
-  status,
+  status: statusShape,
   reason: z.string().describe('What happened, and what to do about it.'),
   stdout: z.string(),
   stderr: z.string(),
@@ -54,30 +78,19 @@ const structuredOutcome = z.strictObject({
   durationMs: z.number().nullable(),
   cpuMs: z.number().nullable(),
   peakMemoryBytes: z.number().nullable(),
-  limits: z
-    .array(
-      z.strictObject({
-        counter: z.string(),
-        scope: z.string(),
-        window: z.string(),
-        max: z.number(),
-        left: z.number(),
-        resetsInMs: z.number(),
-      }),
-    )
-    .describe("What is left of each of the policy's limits."),
-  tier: z.enum(['strict', 'confined', 'none']).nullable().describe('How strongly the program was confined.'),
-  runId: z.string(),
-  policy: z
+  session: z
     .strictObject({
-      code: z.string(),
-      rule: z.string().describe('JSON pointer into the policy.'),
-      message: z.string(),
-      retryable: z.boolean(),
-      retryAfterMs: z.number().nullable(),
+      id: z.string().describe('The handle for the next call.'),
+      step: count.describe('Steps that hold.'),
+      undone: z.boolean().describe('Whether this call left no trace in the session.'),
+      earliestStep: count.describe('The earliest step that it can be rewound to.'),
     })
     .nullable()
-    .describe('Why the call was denied.'),
+    .describe('Where the session stands that the call was a step of.'),
+  limits: limitsShape,
+  tier: z.enum(['strict', 'confined', 'none']).nullable().describe('How strongly the program was confined.'),
+  runId: z.string(),
+  policy: refusalShape,
 });
 
 /** The shape of the structured content, as JSON Schema. */
@@ -188,6 +201,7 @@ function structured(outcome: Outcome, code: string | null): z.infer<typeof struc
     durationMs: usage?.durationMs ?? null,
     cpuMs: usage?.cpuMs ?? null,
     peakMemoryBytes: usage?.peakMemoryBytes ?? null,
+    session: outcome.session,
     limits: [...outcome.limits],
     tier: outcome.tier,
     runId: outcome.runId,

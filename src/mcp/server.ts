@@ -8,18 +8,17 @@ import { randomUUID } from 'node:crypto';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { ListToolsRequestSchema, type CallToolResult, type Tool } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
-import { TOOL } from '../arguments.js';
 import { call, type Rooms } from '../call.js';
-import { isHidden } from '../policy/decide.js';
 import { clientForm } from './form.js';
 import { presentationFor, type PresentationSettings } from './presentation.js';
 import { NO_PROGRESS, reportProgress } from './progress.js';
 import { serveResources } from './resources.js';
 import { toResult } from './result.js';
-import { describeTool } from './tool.js';
+import { isSessionTool, toSessionResult } from './session-tools.js';
+import { describeTools } from './tool.js';
 
 const INSTRUCTIONS =
-  'code_execute runs a Python program in a sandbox made for that one call: no network, nothing kept between calls. ' +
+  'code_execute runs a Python program in a sandbox made for that one call: no network, nothing kept between calls but in a session. ' +
   'Files go in with the call; those that a program leaves in its working directory come back as resources. ' +
   "The policy of this server's owner decides about every call; a denial says why, and when to try again.";
 
@@ -67,7 +66,7 @@ export function createServer(
 
   const listTools = async () => {
     const { policy } = await rooms.policy();
-    const tools = isHidden(policy, TOOL) ? [] : [describeTool(policy.sandbox, rooms.backend().guarantees)];
+    const tools = describeTools(policy, rooms.backend().guarantees);
     if (presentation().structured) return tools;
     // Who declares the schema has to send the content.
     return tools.map((tool): Tool => ({ ...tool, outputSchema: undefined }));
@@ -112,6 +111,7 @@ export function createServer(
       onProgress: progress.stage,
       onOutput: progress.output,
     }).then((outcome) => {
+      if (isSessionTool(params.name)) return toSessionResult(outcome, presentation().structured);
       const { code } = params.arguments ?? {};
       return toResult(outcome, {
         ...presentation(),

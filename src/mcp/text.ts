@@ -6,7 +6,7 @@
  */
 import type { LimitState } from '../admission/limits.js';
 import type { ImageView } from '../images/show.js';
-import type { Outcome, Refusal } from '../outcome.js';
+import type { Outcome, OutcomeSession, Refusal } from '../outcome.js';
 import type { Captured, ProgramError, Status, Tier } from '../sandbox.js';
 
 /** Of an exception's message, in the headline; traceback and structured content have all of it. */
@@ -40,6 +40,7 @@ export function renderText(outcome: Outcome, { code, images }: Beside = { code: 
   parts.push(...fileLines(outcome, images));
   const todo = advice(outcome);
   if (todo !== null) parts.push(todo);
+  if (outcome.session !== null) parts.push(sessionWords(outcome.session));
   parts.push(`[${usageLine(outcome)}]`);
   return parts.map((part) => part.replace(/\n+$/, '')).join('\n');
 }
@@ -94,7 +95,14 @@ const ADVICE: Readonly<Record<Status, string | null>> = {
   unavailable: "This is Cordon's fault, not the program's.",
 };
 
-function renderDenial({ code, rule, retryable, retryAfterMs }: Refusal, outcome: Outcome): string {
+/** Where the session stands, and whether this call is in it. */
+export function sessionWords({ id, step, undone, earliestStep }: OutcomeSession): string {
+  if (undone) return `session ${id}: this call was undone; the session stands at step ${step}, as before`;
+  const back = earliestStep === 0 ? '' : ` (can be rewound to step ${earliestStep} or later)`;
+  return `session ${id}: step ${step}${back}`;
+}
+
+export function renderDenial({ code, rule, retryable, retryAfterMs }: Refusal, outcome: Outcome): string {
   const retry = retryAfterMs === null ? 'later' : `in ${Math.ceil(retryAfterMs / 1000)} s`;
   return [
     headline(outcome),

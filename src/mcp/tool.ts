@@ -1,9 +1,11 @@
 /** What a model is told of `code_execute`: the truth of this machine and this policy, so that it need not find out. */
 import type { Tool } from '@modelcontextprotocol/sdk/types.js';
 import { argumentsJsonSchema, TOOL } from '../arguments.js';
-import type { SandboxSettings } from '../policy/schema.js';
+import { isOffered } from '../policy/decide.js';
+import type { Policy, SandboxSettings } from '../policy/schema.js';
 import type { Guarantees, Tier } from '../sandbox.js';
 import { outcomeJsonSchema } from './result.js';
+import { describeSessionTools } from './session-tools.js';
 
 const PACKAGES_NAMED_MAX = 40;
 
@@ -18,28 +20,59 @@ const WELL_KNOWN = new Set(
 /** Installers: they import, and there is nothing to install from. */
 const INSTALLERS = new Set(['pip', 'setuptools', 'wheel']);
 
-/** The tool as `tools/list` shows it. */
-export function describeTool(settings: SandboxSettings, guarantees: Guarantees): Tool {
+/** What `tools/list` shows under this policy: no tool of which every call would be denied. */
+export function describeTools(policy: Policy, guarantees: Guarantees): Tool[] {
+  const offered = ({ name }: { readonly name: string }) => isOffered(policy, name);
+  const sessionTools = policy.sandbox.sessions.max === 0 ? [] : describeSessionTools().filter(offered);
+  const names = sessionTools.map(({ name }) => name);
+  return [describeTool(policy.sandbox, guarantees, names), ...sessionTools].filter(offered);
+}
+
+/** @param sessionTools the names of those that are shown beside it */
+export function describeTool(
+  settings: SandboxSettings,
+  guarantees: Guarantees,
+  sessionTools: readonly string[] = [],
+): Tool {
   return {
     name: TOOL,
     title: 'Run Python',
-    description: description(settings, guarantees),
-    inputSchema: { ...argumentsJsonSchema(), type: 'object' },
+    description: description(settings, guarantees, sessionTools),
+    inputSchema: { ...argumentsJsonSchema(settings.sessions.max > 0), type: 'object' },
     outputSchema: { ...outcomeJsonSchema(), type: 'object' },
     annotations: annotations(guarantees.tier, settings.mounts),
   };
 }
 
-function description(settings: SandboxSettings, { interpreter, tier }: Guarantees): string {
+function description(
+  settings: SandboxSettings,
+  { interpreter, tier }: Guarantees,
+  sessionTools: readonly string[],
+): string {
   const s = settings;
   return `Run a Python ${interpreter.version} program and get back what it printed, how it ended, and the value of its last line if that is an expression (a DataFrame as a table).
 
-- Each call is a new interpreter in a sandbox of its own. Nothing is kept between calls: no variables, no files, no imports. Put all that a program needs into one call; pass data in "code", "stdin" or "files".
+- ${keeping(s, sessionTools)}
 - ${packages(interpreter.packages, s.preload)}
 - ${network(tier)}
 - The working directory is temporary, up to ${s.diskMb} MB. ${filesIn(s)} ${filesOut(s, interpreter.packages)} ${files(tier)}${mounted(s.mounts)}
 - Limits: ${s.timeoutSeconds} s of time ("timeout_seconds" can lower it), ${s.cpuSeconds} s of CPU, ${s.memoryMb} MB of memory, ${s.processes} processes, ${s.outputMb} MB of output, of which ${s.outputKeptKb} KB each of stdout and stderr come back (beginning and end). "code" up to ${s.codeKb} KB, "stdin" up to ${s.stdinMb} MB.
 - The owner's policy decides about each call before it runs. A denial says why, and when to try again.`;
+}
+
+function keeping({ sessions }: SandboxSettings, tools: readonly string[]): string {
+  const alone =
+    'Each call is a new interpreter in a sandbox of its own. Nothing is kept between calls: no variables, no files, no imports. ' +
+    'Put all that a program needs into one call; pass data in "code", "stdin" or "files".';
+  if (sessions.max === 0) return alone;
+  const also = tools.length === 0 ? '' : ` See also ${tools.join(', ')}.`;
+  return (
+    `${alone.replace('Each call', 'Without "session", each call')}\n` +
+    '- "session": "new" begins a session; give the handle that comes back to go on in it, with its variables, imports, functions and files. ' +
+    'A call that raises keeps what it did until then; one that times out, runs out of memory, is cancelled, exits or crashes is undone, and the session ' +
+    `stands as before. At most ${sessions.max} at a time, each up to ${sessions.memoryMb} MB; one that is not used for ` +
+    `${sessions.idleSeconds} s ends.${also}`
+  );
 }
 
 function packages(names: readonly string[], preload: readonly string[]): string {

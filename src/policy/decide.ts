@@ -85,6 +85,11 @@ export function isHidden(policy: Policy, tool: string): boolean {
   return hiddenBy(policy, tool) !== -1;
 }
 
+/** Whether a tool is shown to clients: hidden ones, and those that no call of is ever allowed, are not. */
+export function isOffered(policy: Policy, tool: string): boolean {
+  return !isHidden(policy, tool) && (policy.default === 'allow' || Object.hasOwn(policy.tools, tool));
+}
+
 /** Where in `hide` a tool is hidden, or -1. */
 export function hiddenBy(policy: Policy, tool: string): number {
   return policy.hide.findIndex((name) => name === tool || name === '*');

@@ -155,6 +155,22 @@ const mountSchema = z
   })
   .describe('A directory of this machine that every program sees, with all that is in it.');
 
+/** What sessions may use: Python states that several calls continue. */
+export interface SessionSettings {
+  /** Of a grant at the same time; 0: none are to be had. */
+  readonly max: number;
+  /** One that is not used for so long ends. */
+  readonly idleSeconds: number;
+  /** None gets older. */
+  readonly ageSeconds: number;
+  /** Memory of one with all states that are kept, in units of 2^20 bytes. */
+  readonly memoryMb: number;
+  /** Files of one with those of all states that are kept, in units of 2^20 bytes. */
+  readonly diskMb: number;
+  /** How many steps one can go back. */
+  readonly keepSteps: number;
+}
+
 /** The `sandbox` section with its defaults filled in: what a job may use, and how many run. */
 export interface SandboxSettings {
   /** The weakest tier that is acceptable; below it nothing runs. */
@@ -204,6 +220,7 @@ export interface SandboxSettings {
   readonly maxRunning: number;
   /** Calls waiting for a slot. */
   readonly maxWaiting: number;
+  readonly sessions: SessionSettings;
 }
 
 const count = (min: number, max: number, preset: number, meaning: string) =>
@@ -212,7 +229,26 @@ const count = (min: number, max: number, preset: number, meaning: string) =>
 const seconds = (preset: number, meaning: string) =>
   z.number().positive().max(86_400).default(preset).describe(meaning);
 
+const sessionAge = (preset: number, meaning: string) =>
+  z.number().positive().max(604_800).default(preset).describe(meaning);
+
 const oneTibInMb = 1_048_576;
+
+const sessionsSchema = z
+  .strictObject({
+    max: count(0, 256, 4, 'Sessions of a grant at the same time. 0: none are to be had.'),
+    idle_seconds: seconds(900, 'A session that is not used for so long ends. Seconds.'),
+    age_seconds: sessionAge(14_400, 'No session gets older. Seconds.'),
+    memory_mb: count(1, oneTibInMb, 1024, 'Memory of a session with all the states that are kept, forks too. MiB.'),
+    disk_mb: count(
+      1,
+      oneTibInMb,
+      256,
+      'Files of a session with those of all the states that are kept, forks too. MiB.',
+    ),
+    keep_steps: count(0, 48, 16, 'How many steps one can go back with session_rewind; each is a process that waits.'),
+  })
+  .describe('Sessions: Python states that several calls continue, each confined as closely as a single call.');
 
 /** Keys as they are written; defaults are the shipped policy's. */
 export const sandboxSchema = z
@@ -271,6 +307,7 @@ export const sandboxSchema = z
     stdin_mb: count(1, 1024, 4, 'The largest stdin of a call. MiB.'),
     max_running: count(1, 1024, 4, 'Runs at the same time.'),
     max_waiting: count(0, 65_536, 64, 'Calls that may wait for their turn; one more is answered "unavailable".'),
+    sessions: sessionsSchema.prefault({}),
   })
   .describe('How programs are confined, and what each may use.');
 
@@ -300,6 +337,14 @@ const resolvedSandboxSchema = sandboxSchema.transform((written): SandboxSettings
   stdinMb: written.stdin_mb,
   maxRunning: written.max_running,
   maxWaiting: written.max_waiting,
+  sessions: {
+    max: written.sessions.max,
+    idleSeconds: written.sessions.idle_seconds,
+    ageSeconds: written.sessions.age_seconds,
+    memoryMb: written.sessions.memory_mb,
+    diskMb: written.sessions.disk_mb,
+    keepSteps: written.sessions.keep_steps,
+  },
 }));
 
 const toolName = z.string().min(1).max(128);

@@ -44,6 +44,7 @@ const record: AuditRecord = {
   signal: null,
   usage: { durationMs: 1, cpuMs: 1, peakMemoryBytes: 1, outputBytes: 1 },
   tier: 'strict',
+  session: null,
 };
 
 const lines = (path: string) => readFileSync(path, 'utf8').trimEnd().split('\n');

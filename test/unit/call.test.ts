@@ -6,11 +6,14 @@ import { createSlots } from '../../src/admission/slots.js';
 import { createMemoryStore } from '../../src/admission/store.js';
 import { createApprovals, type Form } from '../../src/approval/approvals.js';
 import { AuditError, type AuditRecord } from '../../src/audit.js';
+import { describeRequest } from '../../src/approval/words.js';
 import { call, type CallRequest, type Rooms } from '../../src/call.js';
 import { policySchema } from '../../src/policy/schema.js';
 import { createFileStore } from '../../src/files/store.js';
 import type { Backend, Job, JobOutcome } from '../../src/sandbox.js';
+import { createSessions } from '../../src/sessions/sessions.js';
 import { MEMORY, openDatabase } from '../../src/state/database.js';
+import { fakeSessions, type FakeSessions } from '../support/session-sandbox.js';
 
 const fine: JobOutcome = {
   status: 'ok',
@@ -31,6 +34,7 @@ interface Bench {
   /** Every job that reached the backend. */
   readonly jobs: Job[];
   readonly lines: AuditRecord[];
+  readonly sandboxes: FakeSessions;
   readonly make: (request?: Partial<CallRequest>) => ReturnType<typeof call>;
 }
 
@@ -58,6 +62,7 @@ function bench(options: BenchOptions = {}): Bench {
   const jobs: Job[] = [];
   const lines: AuditRecord[] = [];
   const run = options.run ?? (() => Promise.resolve(fine));
+  const sandboxes = fakeSessions();
   const backend: Backend = {
     guarantees: {
       tier: 'strict',
@@ -72,7 +77,7 @@ function bench(options: BenchOptions = {}): Bench {
       jobs.push(job);
       return run(job, signal, sinks);
     },
-    openSession: () => Promise.reject(new Error('no sessions here')),
+    openSession: sandboxes.openSession,
     footprintBytes: () => Promise.resolve(0),
     close: () => Promise.resolve(),
   };
@@ -81,6 +86,7 @@ function bench(options: BenchOptions = {}): Bench {
     backend: () => backend,
     limits: options.limits ?? createLimits(createMemoryStore()),
     slots: createSlots({ maxRunning: options.maxRunning ?? 4, maxWaiting: options.maxWaiting ?? 64 }),
+    sessions: createSessions({ ...policy.sandbox.sessions, maxWaiting: policy.sandbox.maxWaiting }),
     approvals: options.approvals ?? createApprovals(openDatabase(MEMORY)),
     files: createFileStore(),
     audit: {
@@ -99,6 +105,7 @@ function bench(options: BenchOptions = {}): Bench {
     rooms,
     jobs,
     lines,
+    sandboxes,
     make: (request) =>
       call(rooms, {
         tool: 'code_execute',
@@ -185,6 +192,7 @@ test('the audit line tells call, decision and cost, and never the code', async (
       signal: null,
       usage: { ...fine.usage, outputBytes: 6 },
       tier: 'strict',
+      session: null,
     },
   );
   assert.ok(!JSON.stringify(line).includes('hello'));
@@ -492,4 +500,159 @@ test('approvals that can not be had deny the call', async () => {
   assert.equal(outcome.policy?.code, 'approval_unavailable');
   assert.equal(outcome.policy.retryable, true);
   assert.equal(jobs.length, 0);
+});
+
+const withSessions = (tools: object = {}, sandbox: object = {}) => ({
+  version: '1',
+  default: 'deny',
+  tools: { code_execute: {}, session_list: {}, session_fork: {}, session_rewind: {}, session_end: {}, ...tools },
+  sandbox,
+});
+const asStep = (session: string, code: string) => ({ args: { code, session } });
+
+test('a call can be a step of a session: begun, continued, told of, and on record by a digest only', async () => {
+  const { make, jobs, lines, sandboxes } = bench({ policy: withSessions() });
+  const begun = await make(asStep('new', '+a'));
+  const id = begun.session?.id ?? '';
+  assert.deepEqual(begun.session, { id, step: 1, undone: false, earliestStep: 0 });
+  assert.equal(begun.tier, 'strict');
+  const undone = await make(asStep(id, 'timeout'));
+  assert.deepEqual([undone.status, undone.session?.step, undone.session?.undone], ['timeout', 1, true]);
+  assert.equal(jobs.length, 0);
+  assert.equal(sandboxes.opened.length, 1);
+  assert.deepEqual(sandboxes.opened[0]?.limits, { memoryMb: 1024, diskMb: 256 });
+  const digest = createHash('sha256').update(id).digest('hex').slice(0, 12);
+  assert.deepEqual(
+    lines.map(({ session }) => session),
+    [
+      { digest, step: 1, undone: false, forkedTo: null },
+      { digest, step: 1, undone: true, forkedTo: null },
+    ],
+  );
+});
+
+test('a step waits for its turn without a slot: others run meanwhile', async () => {
+  const { make, rooms, sandboxes } = bench({ policy: withSessions(), maxRunning: 2 });
+  const id = (await make(asStep('new', '+a'))).session?.id ?? '';
+  const first = make(asStep(id, 'wait'));
+  const [sandbox] = sandboxes.opened;
+  await sandbox?.waiting();
+  const second = make(asStep(id, '+b'));
+  const third = make(asStep(id, '+c'));
+  assert.equal((await make()).status, 'ok');
+  assert.deepEqual([rooms.slots.running, rooms.slots.waiting], [1, 0]);
+  sandbox?.finish();
+  assert.deepEqual(
+    (await Promise.all([first, second, third])).map(({ session }) => session?.step),
+    [2, 3, 4],
+  );
+  assert.equal(rooms.slots.running, 0);
+});
+
+test('where no session can be had, that is our fault and said in words; nothing is charged and no place is kept', async () => {
+  const limits = [{ counter: 'one', window: 'day', max: 3 }];
+  const { make, rooms, sandboxes } = bench({
+    policy: withSessions({ code_execute: { limits } }, { sessions: { max: 1 } }),
+  });
+  sandboxes.refuse('this tier has none');
+  const outcome = await make(asStep('new', '+a'));
+  assert.equal(outcome.status, 'unavailable');
+  assert.equal(outcome.retryable, false);
+  assert.match(outcome.reason, /a session can't be had here: this tier has none/);
+  assert.equal(outcome.limits[0]?.left, 3);
+  assert.equal(rooms.slots.running, 0);
+  sandboxes.refuse(null);
+  assert.equal((await make(asStep('new', '+a'))).status, 'ok');
+});
+
+test('a session that is not there costs no limit, asks no person and takes no slot', async () => {
+  let asked = 0;
+  const form = saying(() => {
+    asked += 1;
+    return Promise.resolve({ kind: 'yes' });
+  });
+  const limits = [{ counter: 'one', window: 'day', max: 1 }];
+  const { make } = bench({ policy: withSessions({ code_execute: { limits, require_approval: [{}] } }) });
+  const lost = await make({ ...asStep('s_lost', '+a'), form });
+  assert.equal(lost.policy?.code, 'no_such_session');
+  assert.equal(asked, 0);
+  assert.equal((await make({ ...asStep('new', '+a'), form })).status, 'ok');
+  assert.equal(asked, 1);
+});
+
+test('a yes is for the session as it stood: once it has moved on, it is void, and nothing runs', async () => {
+  const conditions = [{ path: 'args.code', op: 'eq', value: '+asked' }];
+  const { make, lines } = bench({ policy: withSessions({ code_execute: { require_approval: [{ conditions }] } }) });
+  const id = (await make(asStep('new', '+a'))).session?.id ?? '';
+  const shown: string[] = [];
+  const moving = saying(async ({ call: asked }) => {
+    shown.push(JSON.stringify(asked));
+    await make(asStep(id, '+b'));
+    return { kind: 'yes' };
+  });
+  const outcome = await make({ ...asStep(id, '+asked'), form: moving });
+  assert.equal(outcome.policy?.code, 'approval_required');
+  assert.match(outcome.reason, /The session went on while this call waited for a person/);
+  assert.match(shown[0] ?? '', /"step":1/);
+  assert.ok(!shown[0]?.includes(id));
+  assert.equal(lines.at(-1)?.decision.verdict, 'deny');
+  const again = await make({ ...asStep(id, '+asked'), form: saying(() => Promise.resolve({ kind: 'yes' })) });
+  assert.deepEqual([again.status, again.session?.step], ['ok', 3]);
+});
+
+test('an approval for a call in one session is none for the same call in another, or in none', async () => {
+  const conditions = [{ path: 'args.code', op: 'eq', value: 'timeout' }];
+  const rule = { conditions, remember: 'same_code' };
+  const { make } = bench({ policy: withSessions({ code_execute: { require_approval: [rule] } }) });
+  const [one, two] = [
+    (await make(asStep('new', '+a'))).session?.id ?? '',
+    (await make(asStep('new', '+a'))).session?.id ?? '',
+  ];
+  let asked = 0;
+  const form = saying(() => {
+    asked += 1;
+    return Promise.resolve({ kind: 'yes' });
+  });
+  assert.equal((await make({ ...asStep(one, 'timeout'), form })).status, 'timeout');
+  assert.equal((await make({ ...asStep(one, 'timeout'), form })).status, 'timeout');
+  assert.equal(asked, 1);
+  await make({ ...asStep(two, 'timeout'), form });
+  assert.equal(asked, 2);
+  await make({ args: { code: 'timeout' }, form });
+  assert.equal(asked, 3);
+  await make(asStep(one, '+b'));
+  await make({ ...asStep(one, 'timeout'), form });
+  assert.equal(asked, 4);
+});
+
+test('a session tool can want a person, too, who is shown what it does', async () => {
+  const { make } = bench({ policy: withSessions({ session_rewind: { require_approval: [{}] } }) });
+  const id = (await make(asStep('new', '+a'))).session?.id ?? '';
+  const rewind = { tool: 'session_rewind', args: { session: id, to_step: 0 } };
+  const no = await make({ ...rewind, form: saying(() => Promise.resolve({ kind: 'no', reason: 'declined' })) });
+  assert.equal(no.policy?.code, 'approval_denied');
+  let words = '';
+  const yes = saying((request) => {
+    words = describeRequest(request, true);
+    return Promise.resolve({ kind: 'yes' });
+  });
+  const outcome = await make({ ...rewind, form: yes });
+  assert.equal(outcome.sessions[0]?.step, 0);
+  const digest = createHash('sha256').update(id).digest('hex').slice(0, 12);
+  assert.match(
+    words,
+    new RegExp(`wants session_rewind of session ${digest}, which stands at step 1, to_step 0 \\(grant`),
+  );
+});
+
+test('session tools are calls like any other: denied by default, their arguments checked, their limits counted', async () => {
+  const { make, lines } = bench();
+  assert.equal((await make({ tool: 'session_list', args: {} })).policy?.code, 'tool_not_allowed');
+  const limits = [{ counter: 'lists', window: 'day', max: 1 }];
+  const open = bench({ policy: withSessions({ session_list: { limits } }) });
+  const listed = await open.make({ tool: 'session_list', args: {} });
+  assert.deepEqual([listed.status, listed.limits[0]?.left, listed.usage, listed.tier], ['ok', 0, null, null]);
+  assert.equal((await open.make({ tool: 'session_list', args: {} })).policy?.code, 'limit_reached');
+  assert.equal((await open.make({ tool: 'session_list', args: { all: true } })).policy?.code, 'invalid_arguments');
+  assert.equal(lines[0]?.session, null);
 });

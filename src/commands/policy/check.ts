@@ -1,11 +1,11 @@
 /** `cordon policy check`: all that is wrong with a policy, and what in a valid one does nothing. */
 import { parseArgs } from 'node:util';
-import { TOOL } from '../../arguments.js';
 import { UsageError } from '../../command.js';
 import { unknownTools } from '../../policy/diagnose.js';
 import { PolicyError, type LoadedPolicy } from '../../policy/load.js';
 import { pointer } from '../../policy/pointer.js';
 import { readPolicy, StartRefused } from '../../startup.js';
+import { TOOL_NAMES } from '../../tools/tools.js';
 import { print, printJson } from './print.js';
 import { WRONG_INPUT_STATUS } from './refuse.js';
 
@@ -43,10 +43,10 @@ export async function main(argv: readonly string[]): Promise<number> {
 
 /** What is no error and most likely not meant. */
 export function warningsOf({ policy }: LoadedPolicy): { pointer: string; message: string }[] {
-  return unknownTools(policy, [TOOL]).map(({ path, tool, near }) => ({
+  return unknownTools(policy, TOOL_NAMES).map(({ path, tool, near }) => ({
     pointer: pointer(path),
     message:
       `there is no tool ${JSON.stringify(tool)} here, so this does nothing` +
-      (near === null ? `; the only tool is "${TOOL}"` : `; did you mean "${near}"?`),
+      (near === null ? `; the tools are ${TOOL_NAMES.join(', ')}` : `; did you mean "${near}"?`),
   }));
 }

@@ -3,11 +3,11 @@
  * call.ts, asked of the same functions.
  */
 import type { Limits } from '../../admission/limits.js';
-import { checkArguments, TOOL } from '../../arguments.js';
 import type { Refusal } from '../../outcome.js';
 import { decide, isHidden, type PolicyRequest } from '../../policy/decide.js';
 import type { Denial } from '../../policy/denial.js';
 import type { Policy } from '../../policy/schema.js';
+import { toolNamed } from '../../tools/tools.js';
 
 export interface Judgement {
   readonly verdict: 'allow' | 'deny' | 'ask';
@@ -28,18 +28,13 @@ export interface Judgement {
  */
 export async function judge(policy: Policy, request: PolicyRequest, limits: Limits): Promise<Judgement> {
   const { tool, args } = request;
-  const checked = tool === TOOL && !isHidden(policy, tool) ? checkArguments(args) : null;
+  const checked = isHidden(policy, tool) ? undefined : toolNamed(tool)?.check(args);
   if (checked?.ok === false) return refused('invalid_arguments', null, checked.problems.join('; '));
   const decision = decide(policy, request);
   if (decision.verdict === 'deny') return denied(decision.denial, []);
-  if (checked === null) return refused('unknown_tool', null, `there is no tool ${JSON.stringify(tool)} here`);
-  const { codeKb, stdinMb } = decision.sandbox;
-  if (Buffer.byteLength(checked.value.code) > codeKb * 2 ** 10) {
-    return refused('code_too_large', '/sandbox/code_kb', `code is longer than ${codeKb} KiB`);
-  }
-  if (Buffer.byteLength(checked.value.stdin) > stdinMb * 2 ** 20) {
-    return refused('stdin_too_large', '/sandbox/stdin_mb', `stdin is longer than ${stdinMb} MiB`);
-  }
+  if (checked === undefined) return refused('unknown_tool', null, `there is no tool ${JSON.stringify(tool)} here`);
+  const excess = checked.action.excess(decision.sandbox);
+  if (excess !== null) return refused(excess.code, excess.rule, excess.message);
   const shadowed = decision.shadowed ?? [];
   const reserved = await limits.reserve(decision.limits, { grant: request.grant.name }, request.now);
   if (!reserved.ok) return denied(reserved.denial, shadowed);

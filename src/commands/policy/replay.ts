@@ -4,9 +4,9 @@
  */
 import { dryRun } from '../../admission/dry-run.js';
 import { createLimits } from '../../admission/limits.js';
-import { TOOL } from '../../arguments.js';
 import { decidePartly } from '../../policy/partial.js';
 import type { Policy } from '../../policy/schema.js';
+import { toolNamed } from '../../tools/tools.js';
 import type { AuditLine } from './audit-lines.js';
 
 export interface Simulated {
@@ -20,7 +20,15 @@ export interface Simulated {
 }
 
 /** Refusals that come of the call itself, whatever the policy. */
-const notOfThePolicy: readonly (string | null)[] = ['invalid_arguments', 'unknown_tool', 'stdin_too_large'];
+const notOfThePolicy: readonly (string | null)[] = [
+  'invalid_arguments',
+  'unknown_tool',
+  'stdin_too_large',
+  'no_such_session',
+  'too_many_sessions',
+  'no_sessions',
+  'no_such_step',
+];
 
 /** Replay a policy over calls, in whatever order they are given. @returns what became of each, in the order they began */
 export async function replay(policy: Policy, calls: readonly AuditLine[]): Promise<Simulated[]> {
@@ -48,7 +56,7 @@ export async function replay(policy: Policy, calls: readonly AuditLine[]): Promi
     const decision = decidePartly(policy, { tool, grant: { name: call.grant }, client: call.client, now, codeBytes });
     const { verdict, code, rule, uncounted } = decision;
     if (verdict === 'deny') return { call, verdict, code, rule, uncounted };
-    if (tool !== TOOL) return { call, verdict: 'deny', code: 'unknown_tool', rule: null, uncounted };
+    if (toolNamed(tool) === undefined) return { call, verdict: 'deny', code: 'unknown_tool', rule: null, uncounted };
     if ((codeBytes ?? 0) > policy.sandbox.codeKb * 2 ** 10) {
       return { call, verdict: 'deny', code: 'code_too_large', rule: '/sandbox/code_kb', uncounted };
     }

@@ -14,7 +14,7 @@ import { openRequests, type Question } from '../../../src/approval/requests.js';
 import { MEMORY, openDatabase, type Database } from '../../../src/state/database.js';
 
 const question: Question = {
-  call: { tool: 'code_execute', code: 'print(1)', stdin: '', files: [], timeoutSeconds: null },
+  call: { tool: 'code_execute', code: 'print(1)', stdin: '', files: [], timeoutSeconds: null, session: null },
   grant: 'local',
   client: 'test',
   session: 'one',

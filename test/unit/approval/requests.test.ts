@@ -9,7 +9,7 @@ import { openDatabase, type Database } from '../../../src/state/database.js';
 
 const MINUTE_MS = 60_000;
 const question: Question = {
-  call: { tool: 'code_execute', code: 'print(1)', stdin: '', files: [], timeoutSeconds: null },
+  call: { tool: 'code_execute', code: 'print(1)', stdin: '', files: [], timeoutSeconds: null, session: null },
   grant: 'local',
   client: 'test',
   session: 'one',

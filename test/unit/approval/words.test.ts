@@ -5,7 +5,7 @@ import { describeRequest, visible } from '../../../src/approval/words.js';
 
 const request: StoredRequest = {
   id: 'bcdfghjk',
-  call: { tool: 'code_execute', code: 'print(1)', stdin: '', files: [], timeoutSeconds: null },
+  call: { tool: 'code_execute', code: 'print(1)', stdin: '', files: [], timeoutSeconds: null, session: null },
   callHash: 'f'.repeat(64),
   grant: 'local',
   client: 'test',

@@ -53,6 +53,7 @@ function record(runId: string): AuditRecord {
     signal: null,
     usage: null,
     tier: 'strict',
+    session: null,
   };
 }
 

@@ -18,6 +18,7 @@ export function outcomeWith(changes: Partial<Outcome> = {}): Outcome {
     files: [],
     filesLeftOut: { count: 0, examples: [] },
     session: null,
+    sessions: [],
     exitCode: 0,
     signal: null,
     usage: { durationMs: 52, cpuMs: 41, peakMemoryBytes: 12_500_000 },

@@ -63,6 +63,7 @@ describe('a valid policy', () => {
         stdinMb: 4,
         maxRunning: 4,
         maxWaiting: 64,
+        sessions: { max: 4, idleSeconds: 900, ageSeconds: 14_400, memoryMb: 1024, diskMb: 256, keepSteps: 16 },
       },
     });
     assert.ok(Object.isFrozen(policy) && Object.isFrozen(policy.sandbox.preload) && Object.isFrozen(policy.tools));
@@ -98,10 +99,11 @@ describe('the shipped policy', () => {
     throw new Error('no policy.json above this test');
   };
 
-  it('denies by default and lets one tool through, under a limit and in the strict tier', async () => {
+  it('denies by default and lets code run, under a limit, and sessions be kept, and in the strict tier', async () => {
     const { policy } = await shipped();
     assert.equal(policy.default, 'deny');
-    assert.deepEqual(Object.keys(policy.tools), ['code_execute']);
+    const sessionTools = ['session_list', 'session_fork', 'session_rewind', 'session_end'];
+    assert.deepEqual(Object.keys(policy.tools), ['code_execute', ...sessionTools]);
     assert.equal(policy.tools.code_execute?.limits.length, 1);
     assert.equal(policy.sandbox.isolation, 'strict');
   });

@@ -72,6 +72,7 @@ export const everyKey = {
     stdin_mb: 1,
     max_running: 2,
     max_waiting: 0,
+    sessions: { max: 2, idle_seconds: 60, age_seconds: 600, memory_mb: 256, disk_mb: 64, keep_steps: 4 },
   },
 };
 

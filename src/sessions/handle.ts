@@ -1,0 +1,14 @@
+/** What a session is called by. Who has the handle can go on with the session, so it can't be guessed and is not logged. */
+import { createHash, randomBytes } from 'node:crypto';
+
+/** 128 random bits: nobody guesses one. */
+const RANDOM_BYTES = 16;
+
+export function newHandle(): string {
+  return `s_${randomBytes(RANDOM_BYTES).toString('hex')}`;
+}
+
+/** What stands for a handle in logs and questions: tells two sessions apart, and opens none. 48 bits of its SHA-256. */
+export function digestOf(handle: string): string {
+  return createHash('sha256').update(handle).digest('hex').slice(0, 12);
+}
