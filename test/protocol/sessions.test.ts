@@ -1,5 +1,6 @@
 /** Sessions, with a real client on the built server and real sandboxes. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -9,6 +10,7 @@ import {
   descendants,
   execute,
   isAlive,
+  MAIN,
   startRaw,
   until,
   whyNoSandbox,
@@ -77,7 +79,7 @@ test('a session of thirty steps keeps all its good state, whatever seven of them
   withServer(policyOf(), async (server) => {
     const first = await step(server, 'new', 'import os\nsteps = [1]\nopen("notes.txt", "w").write("1\\n")');
     assert.equal(first.status, 'ok', first.text);
-    assert.match(first.text, new RegExp(`\nsession ${first.id}: step 1\n\\[ok in .*\\]$`));
+    assert.match(first.text, new RegExp(`\nsession ${first.id}: step 1\n\\[ok in .*\\]\n*$`));
     const { id } = first;
     const good = (n: number) => `steps.append(${n})\nprint(${n}, file=open("notes.txt", "a"))\nlen(steps)`;
     const spoil = 'steps.append("never")\nopen("notes.txt", "a").write("never\\n")\n';
@@ -367,4 +369,31 @@ test('a session that nobody uses ends, and says after how long', { skip }, () =>
     while ((await asked()) > 0) assert.ok(performance.now() < deadline);
     assert.match((await step(server, id, 'x')).text, /has ended: it was not used for 0\.2 s/);
   }),
+);
+
+test(
+  'cordon run --session runs programs as steps of one session, or what is typed, and stops at one that fails',
+  { skip },
+  () => {
+    const place = createPlace(policyOf());
+    try {
+      const run = (argv: string[], input = ''): { status: number | null; stdout: string; stderr: string } =>
+        spawnSync(process.execPath, [MAIN, 'run', '--session', ...argv, ...place.flags], {
+          cwd: place.directory,
+          input,
+          encoding: 'utf8',
+        });
+      writeFileSync(join(place.directory, 'a.py'), 'x = 20\nprint("a")');
+      const all = run(['a.py', '-c', 'x += 1', '-c', 'x * 2', '-c', 'raise SystemExit(7)', '-c', 'print("never")']);
+      assert.deepEqual([all.status, all.stdout], [7, 'a\n42\n'], all.stderr);
+      assert.match(all.stderr, /^cordon: a\.py: step 1: ok in .*\ncordon: -c: step 2: ok/);
+      const typed = run([], 'def f(n):\n  return n * 2\n\nimport os\nos._exit(3)\nf(21)');
+      assert.deepEqual([typed.status, typed.stdout], [0, '42\n'], typed.stderr);
+      assert.match(typed.stderr, /statement 3: undone, the session stands at step 2: /);
+      const wrong = run(['-']);
+      assert.deepEqual([wrong.status, wrong.stdout], [2, '']);
+    } finally {
+      place.remove();
+    }
+  },
 );
