@@ -423,7 +423,12 @@ class Session:
         step.begin(limits, frames.encode(b"J", json.dumps(job).encode()) + frames.encode(b"C", code), stdin)
         worker.send(signal.SIGCONT)
         self._files_of = None
-        step.watch()
+        # A cancel that came close behind the job has been read with it.
+        step.incoming, self._incoming = self._incoming, b""
+        if step.incoming == frames.encode(b"X", b""):
+            step.cause = "cancel"
+        else:
+            step.watch()
         self._incoming += step.incoming if len(step.incoming) < 5 else b""
         made = self._end(step, start)
         if made is None:
