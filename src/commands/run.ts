@@ -49,10 +49,8 @@ const GRANT = { name: 'local' };
 
 export async function main(argv: readonly string[]): Promise<number> {
   if (argv.includes('--session')) {
-    const { runSession } = await import('./run-session.js');
-    const isInputError = (error: unknown): error is Error => error instanceof InputError;
-    const parts = { read: readProgram, isInputError, writer, lastLine, exitStatus };
-    return runSession(argv, { ...parts, statusUnavailable: STATUS_UNAVAILABLE });
+    const { runSession } = await import('./run/session.js');
+    return runSession(argv);
   }
   const { values, positionals } = parseArgs({
     args: [...argv],

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isWhole } from '../../../src/commands/statement.js';
+import { isWhole } from '../../../../src/commands/run/statement.js';
 
 for (const text of [
   'x = 1\n',

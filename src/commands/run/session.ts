@@ -1,29 +1,22 @@
 /** `cordon run --session`: several programs, each a step of one session; or, with none named, what is typed, a statement at a time. */
 import { randomUUID } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
-import { NEW_SESSION, TOOL } from '../arguments.js';
-import { call } from '../call.js';
-import { UsageError } from '../command.js';
-import type { Outcome } from '../outcome.js';
-import { packageVersion } from '../package.js';
-import { start, StartRefused, type Started } from '../startup.js';
-import { terminalSafe } from '../terminal.js';
+import { NEW_SESSION, TOOL } from '../../arguments.js';
+import { call } from '../../call.js';
+import { UsageError } from '../../command.js';
+import { packageVersion } from '../../package.js';
+import { start, StartRefused, type Started } from '../../startup.js';
+import { terminalForm } from '../terminal-form.js';
+import { InputError, readProgram } from './inputs.js';
+import { report, save } from './report.js';
+import { createScreen } from './screen.js';
 import { isWhole } from './statement.js';
-import { terminalForm } from './terminal-form.js';
+import { exitStatus, STATUS_PIPE_CLOSED, STATUS_UNAVAILABLE } from './status.js';
 
-/** What `cordon run` has for one program. */
-export interface RunParts {
-  /** Rejects where a file can't be read as a program. */
-  readonly read: (source: { readonly file: string }, maxBytes: number) => Promise<string>;
-  /** Whether it was that. */
-  readonly isInputError: (error: unknown) => error is Error;
-  readonly writer: (to: NodeJS.WriteStream) => (bytes: Uint8Array) => void;
-  readonly lastLine: (outcome: Outcome) => string;
-  readonly exitStatus: (outcome: Outcome) => number;
-  readonly statusUnavailable: number;
-}
+const GRANT = { name: 'local' };
 
 type Source = { readonly file: string } | { readonly code: string };
 
@@ -33,15 +26,14 @@ interface Step {
   readonly code: string;
 }
 
-const NEWLINE = 0x0a;
-
 /** @param argv as `cordon run` got it, with `--session` in it */
-export async function runSession(argv: readonly string[], parts: RunParts): Promise<number> {
+export async function runSession(argv: readonly string[]): Promise<number> {
   const { values, tokens } = parseArgs({
     args: [...argv],
     options: {
       session: { type: 'boolean' },
       code: { type: 'string', short: 'c', multiple: true },
+      out: { type: 'string' },
       policy: { type: 'string' },
       audit: { type: 'string' },
       state: { type: 'string' },
@@ -76,16 +68,17 @@ export async function runSession(argv: readonly string[], parts: RunParts): Prom
     steps = await Promise.all(
       sources.map(async (source) =>
         'file' in source
-          ? { name: source.file, code: await parts.read(source, maxBytes) }
+          ? { name: source.file, code: await readProgram(source, maxBytes) }
           : { name: '-c', code: source.code },
       ),
     );
+    if (values.out !== undefined) await makeDirectory(values.out);
   } catch (error) {
-    if (!(error instanceof StartRefused) && !parts.isInputError(error)) throw error;
+    if (!(error instanceof StartRefused) && !(error instanceof InputError)) throw error;
     process.stderr.write(`cordon run: ${error.message}\n`);
-    return parts.statusUnavailable;
+    return STATUS_UNAVAILABLE;
   }
-  const session = openSession(started, timeoutSeconds, parts);
+  const session = openSession(started, timeoutSeconds, values.out);
   try {
     return steps.length > 0 ? await runAll(session, steps) : await runTyped(session);
   } finally {
@@ -100,10 +93,16 @@ interface RunningSession {
   readonly cancel: () => boolean;
 }
 
-function openSession({ rooms }: Started, timeoutSeconds: number | undefined, parts: RunParts): RunningSession {
+/** @param out the directory for the files that its steps leave */
+function openSession(
+  { rooms, loaded }: Started,
+  timeoutSeconds: number | undefined,
+  out: string | undefined,
+): RunningSession {
   const client = { name: 'cordon-cli', version: packageVersion() };
   const connection = randomUUID();
-  const show = { stdout: parts.writer(process.stdout), stderr: parts.writer(process.stderr) };
+  const screen = createScreen(process, process.env);
+  const limitSeconds = Math.min(loaded.policy.sandbox.timeoutSeconds, timeoutSeconds ?? Infinity);
   const form = terminalForm();
   let handle = NEW_SESSION;
   let running: AbortController | null = null;
@@ -111,7 +110,6 @@ function openSession({ rooms }: Started, timeoutSeconds: number | undefined, par
   async function run({ name, code }: Step): Promise<number> {
     const stop = new AbortController();
     running = stop;
-    const lastByte = { stdout: NEWLINE, stderr: NEWLINE };
     const args = {
       code,
       session: handle,
@@ -120,33 +118,27 @@ function openSession({ rooms }: Started, timeoutSeconds: number | undefined, par
     const outcome = await call(rooms, {
       tool: TOOL,
       args,
-      grant: { name: 'local' },
+      grant: GRANT,
       client,
       session: connection,
       signal: stop.signal,
       form,
       onProgress: (stage, howTo) => {
-        if (stage === 'asking') process.stderr.write(`cordon: a person has to approve this: ${howTo ?? 'here'}\n`);
+        if (stage === 'asking') screen.say(`a person has to approve this: ${howTo ?? 'here'}`);
+        if (stage === 'running') screen.running(limitSeconds);
       },
-      onOutput: (stream, bytes) => {
-        show[stream](bytes);
-        lastByte[stream] = bytes.at(-1) ?? lastByte[stream];
-      },
+      onOutput: screen.program,
     });
+    screen.ended();
     running = null;
-    if (outcome.result !== null) {
-      if (lastByte.stdout !== NEWLINE) process.stdout.write('\n');
-      show.stdout(Buffer.from(`${outcome.result}\n`));
-    }
     const at = outcome.session;
-    const stands =
-      at === null ? '' : at.undone ? `undone, the session stands at step ${at.step}: ` : `step ${at.step}: `;
-    const safe = terminalSafe()(Buffer.from(`${name}: ${stands}${parts.lastLine(outcome)}`));
-    process.stderr.write(`${lastByte.stderr === NEWLINE ? '' : '\n'}cordon: ${safe}\n`);
+    if (at === null) screen.say(`${name}: no step`);
+    else screen.say(at.undone ? `${name}: undone, the session stands at step ${at.step}` : `${name}: step ${at.step}`);
+    report(screen, outcome, out === undefined ? null : await save(rooms.files, GRANT.name, outcome, out));
     if (at !== null) handle = at.id;
     // A session that has ended is over; what comes next begins another.
     else if (outcome.policy?.code === 'no_such_session' || outcome.status !== 'denied') handle = NEW_SESSION;
-    return parts.exitStatus(outcome);
+    return exitStatus(outcome);
   }
 
   return {
@@ -156,6 +148,15 @@ function openSession({ rooms }: Started, timeoutSeconds: number | undefined, par
       return running !== null;
     },
   };
+}
+
+/** Before anything runs: that a file can't be saved is better known first. */
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+  } catch (error) {
+    throw new InputError(`--out: can't make ${path}: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 /** Stops at the first that does not end well: the next would build on what is not there. */
@@ -231,7 +232,7 @@ function onSignals(stop: (status: number) => void): () => void {
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   for (const name of signals) process.on(name, listen);
   const closed = (): void => {
-    stop(128 + constants.signals.SIGPIPE);
+    stop(STATUS_PIPE_CLOSED);
   };
   process.stdout.on('error', closed);
   return () => {
