@@ -3,8 +3,8 @@ import { Worker } from 'node:worker_threads';
 import { imageDecoderUrl } from '../package.js';
 import type { Fitted, Fitting } from './decoder.js';
 
-/** What decoding and scaling one image may take; the largest that is taken needs a tenth of it. */
-const TIMEOUT_MS = 10_000;
+/** What decoding and scaling one image may take; a second or two for the largest that is taken, on a machine with nothing else to do. */
+const TIMEOUT_MS = 30_000;
 /** JavaScript's own memory in the thread, units of 2^20 bytes; the decoder's is capped apart from it (decoder.ts). */
 const HEAP_MAX_MB = 64;
 
