@@ -78,7 +78,7 @@ test('the server killed with SIGKILL in the middle of a run leaves no process be
     const { selectBackend } = await import(${JSON.stringify(select)});
     const backend = await selectBackend({ minimum: 'strict', python: ${JSON.stringify(PYTHON)}, preload: [], warm: 2, diskMb: 8, diskInodes: 100, mounts: [] });
     const code = 'import os, signal, subprocess, sys, time\\nsignal.signal(15, signal.SIG_IGN)\\nif os.fork() == 0: os.setsid(); subprocess.run(["sleep", "3600"])\\nprint("up")\\ntime.sleep(3600)';
-    await backend.run({ runId: 'x', code, stdin: '', limits: ${JSON.stringify({ ...LIMITS, timeoutSeconds: 600, cpuSeconds: 600 })} },
+    await backend.run({ runId: 'x', code, stdin: '', files: [], limits: ${JSON.stringify({ ...LIMITS, timeoutSeconds: 600, cpuSeconds: 600 })} },
       new AbortController().signal, (stream, bytes) => process.stdout.write(bytes));`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', server], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -128,7 +128,7 @@ test('a preload that fails is named with its reason on stderr, and programs run 
   const script = `
     const { selectBackend } = await import(${JSON.stringify(select)});
     const backend = await selectBackend({ minimum: 'strict', python: ${JSON.stringify(PYTHON)}, preload: ['json', 'no_such_module', 'antigravity.nothing'], warm: 0, diskMb: 8, diskInodes: 100, mounts: [] });
-    const outcome = await backend.run({ runId: 'x', code: 'print("runs")', stdin: '', limits: ${JSON.stringify(LIMITS)} }, new AbortController().signal);
+    const outcome = await backend.run({ runId: 'x', code: 'print("runs")', stdin: '', files: [], limits: ${JSON.stringify(LIMITS)} }, new AbortController().signal);
     process.stdout.write(outcome.stdout.text);
     await backend.close();`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'pipe'] });
