@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 
 /** A state of a session. An approval is for a call in the very state that the session stood at: it is void once that has moved. */
-export interface ExactState {
+interface ExactState {
   /** Stands for the handle, which is not for everybody's eyes. */
   readonly digest: string;
   readonly step: number;

@@ -96,7 +96,7 @@ const ADVICE: Readonly<Record<Status, string | null>> = {
 };
 
 /** Where the session stands, and whether this call is in it. */
-export function sessionWords({ id, step, undone, earliestStep }: OutcomeSession): string {
+function sessionWords({ id, step, undone, earliestStep }: OutcomeSession): string {
   if (undone) return `session ${id}: this call was undone; the session stands at step ${step}, as before`;
   const back = earliestStep === 0 ? '' : ` (can be rewound to step ${earliestStep} or later)`;
   return `session ${id}: step ${step}${back}`;

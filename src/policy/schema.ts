@@ -156,7 +156,7 @@ const mountSchema = z
   .describe('A directory of this machine that every program sees, with all that is in it.');
 
 /** What sessions may use: Python states that several calls continue. */
-export interface SessionSettings {
+interface SessionSettings {
   /** Of a grant at the same time; 0: none are to be had. */
   readonly max: number;
   /** One that is not used for so long ends. */

@@ -12,7 +12,7 @@ const CROWDED_SHARE = 0.75;
 const CROWDED_STATES = 56;
 
 /** A session as its family sees it. */
-export interface Member {
+interface Member {
   history: History;
 }
 

@@ -75,7 +75,7 @@ export interface SessionRefusal {
 }
 
 /** Why a call got no turn. */
-export type NoTurn =
+type NoTurn =
   | { readonly ok: false; readonly why: 'full' | 'aborted' }
   | { readonly ok: false; readonly why: 'refused'; readonly refusal: SessionRefusal };
 
@@ -108,7 +108,7 @@ export class NoSession extends Error {
 }
 
 /** The right to make one more session. Must be ended with `leave`. */
-export interface Opening {
+interface Opening {
   /** Make it, and run its first step. Rejects with `NoSession` where there can be none. */
   step(backend: Pick<Backend, 'openSession'>, job: Job, signal: AbortSignal, sinks: JobSinks): Promise<Stepped>;
   leave(): void;

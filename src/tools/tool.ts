@@ -18,7 +18,7 @@ export interface Tool {
   check(args: unknown): Checked;
 }
 
-export type Checked =
+type Checked =
   | { readonly ok: true; readonly action: Action }
   /** `problems` is readable and complete: what is wrong, and what is taken instead. */
   | { readonly ok: false; readonly problems: readonly string[] };

@@ -3,7 +3,7 @@ import { codeExecute } from './code-execute.js';
 import { sessionEnd, sessionFork, sessionList, sessionRewind } from './session-tools.js';
 import type { Tool } from './tool.js';
 
-export const TOOLS: readonly Tool[] = [codeExecute, sessionList, sessionFork, sessionRewind, sessionEnd];
+const TOOLS: readonly Tool[] = [codeExecute, sessionList, sessionFork, sessionRewind, sessionEnd];
 
 export const TOOL_NAMES: readonly string[] = TOOLS.map(({ name }) => name);
 

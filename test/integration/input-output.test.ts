@@ -111,12 +111,14 @@ for (const [code, result] of [
 test('a last value of megabytes is cut, not lost', { skip }, async () => {
   const outcome = await run('"x" * (8 << 20)');
   assert.equal(outcome.status, 'ok');
-  assert.equal(outcome.result, `'${'x'.repeat(16_383)}`);
+  assert.ok(outcome.result?.startsWith(`'${'x'.repeat(15_000)}`));
+  assert.ok(outcome.result.length < 17_000);
 });
 
-test('a repr that is not a str is the program’s error', { skip }, async () => {
+test('a repr that is not a str is told in place of the value, and leaves the outcome alone', { skip }, async () => {
   const outcome = await run('class A: __repr__ = lambda s: 1\nA()');
-  assert.deepEqual([outcome.status, outcome.error?.type], ['error', 'TypeError']);
+  assert.equal(outcome.status, 'ok');
+  assert.match(outcome.result ?? '', /TypeError/);
 });
 
 test('a failed program has no result', { skip }, async () => {

@@ -5,7 +5,7 @@
  */
 import type { Backend, Job, JobOutcome, SessionLimits, SessionSandbox, StepOutcome } from '../../src/sandbox.js';
 
-export interface FakeSandbox extends SessionSandbox {
+interface FakeSandbox extends SessionSandbox {
   readonly limits: SessionLimits;
   /** The texts of the states that are there. */
   readonly states: ReadonlyMap<number, string>;

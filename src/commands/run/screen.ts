@@ -33,7 +33,7 @@ const TICK_MS = 1_000;
 const ERASE = '\r\x1b[K';
 
 /** Whether a line that is drawn over and over makes sense here: not in a pipe, a log, or a terminal that can't. */
-export function canRedraw(stderr: Output, env: NodeJS.ProcessEnv): boolean {
+function canRedraw(stderr: Output, env: NodeJS.ProcessEnv): boolean {
   return stderr.isTTY === true && env.TERM !== 'dumb' && (env.NO_COLOR ?? '') === '';
 }
 
