@@ -12,9 +12,11 @@ import socket
 import sys
 
 import execute
+import processes
 import program
+import scratch
 import sockets
-from confine import cgroup, identity, kernel, mounts, seccomp, syscalls, tree
+from confine import cgroup, identity, kernel, layers, mounts, seccomp, syscalls, tree
 from confine.kernel import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS
 
 # ioctl(2) requests and flags to bring up an interface: linux/sockios.h, linux/if.h
@@ -22,19 +24,38 @@ _SIOCSIFFLAGS = 0x8914
 _IFF_UP_RUNNING = 0x41
 
 
-class Settings:
-    """What the zygote knows once and every sandbox needs."""
+#: The namespaces a warden makes for its sandbox, by layer; the one of processes it was born into, that of users is the program's own.
+_NAMESPACES = (
+    (layers.NETWORK_NAMESPACE, CLONE_NEWNET),
+    (layers.IPC_NAMESPACE, CLONE_NEWIPC),
+    (layers.UTS_NAMESPACE, CLONE_NEWUTS),
+)
 
-    def __init__(self, disk_bytes: int, disk_inodes: int, what: tree.Plan, cgroups: int | None) -> None:
+
+class Settings:
+    """What the zygote knows once and every sandbox needs.
+
+    ``has``: its layers. ``isolated``: whether the tier has namespaces. ``root``: where directories are made for sandboxes without a file system of their own.
+    """
+
+    def __init__(self, disk_bytes: int, disk_inodes: int, what: tree.Plan, has: frozenset[str], isolated: bool, root: str, cgroups: int | None) -> None:
         self.disk_bytes = disk_bytes
         self.disk_inodes = disk_inodes
+        self.layers = has
+        self.isolated = isolated
+        self.root = root
+        self.zygote = os.getpid()
+        self.namespaces = CLONE_NEWNS if isolated else 0
+        for layer, flag in _NAMESPACES:
+            self.namespaces |= flag if layer in has else 0
+        self.own_processes = layers.PID_NAMESPACE in has
         self.readable = what.bound
         self.mounted = mounts.rules(what.mounts)
         self.covered = what.covered()
         #: A descriptor of the directory that the sandboxes' cgroups are made in, where there is one.
         self.cgroups = cgroups
-        self.private_proc = tree.private_proc_names()
-        self.filter_program = seccomp.build(syscalls.machine(), inet=True, host_files=bool(what.mounts))
+        self.private_proc: tuple[list[str], list[str]] = tree.private_proc_names() if layers.PROC_MASKS in has else ([], [])
+        self.filter_program = seccomp.build(syscalls.machine(), inet=True, host_files=bool(what.mounts)) if isolated else b""
 
 
 class Unmade(Exception):
@@ -48,6 +69,15 @@ class Unmade(Exception):
 class Child:
     """The program's first process, and our ends of its pipes."""
 
+    #: How all processes of the sandbox are found and killed.
+    reach: processes.Namespace | processes.Descendants = processes.Namespace()
+    #: What is on the disk, where the sandbox has no file system of its own.
+    watch: scratch.Watch | None = None
+    #: Whether its sockets can be told from others.
+    own_network = True
+    #: Whether the kernel counts its processes apart from all others.
+    own_count = True
+
     def __init__(self, pid: int, stdin: int, stdout: int, stderr: int, job: int, word: int) -> None:
         self.pid = pid
         self.stdin = stdin
@@ -59,26 +89,43 @@ class Child:
 
 def make(outer_uid: int, settings: Settings, group: cgroup.Group | None) -> Child:
     """Make the sandbox around this process, which becomes its warden, and the program in it, in ``group``. Raises Unmade."""
+    has = settings.layers
+    watch = None
     layer = "namespaces"
     try:
-        kernel.unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
-        socket.sethostname("sandbox")
-        _bring_up_loopback()
+        if settings.namespaces:
+            kernel.unshare(settings.namespaces)
+        if layers.UTS_NAMESPACE in has:
+            socket.sethostname("sandbox")
+        if layers.NETWORK_NAMESPACE in has:
+            _bring_up_loopback()
         layer = "mount tree"
         proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        sockets.shrink_tcp(proc)
-        tree.complete(settings.disk_bytes, settings.disk_inodes, outer_uid, settings.private_proc, settings.covered)
+        if layers.NETWORK_NAMESPACE in has:
+            sockets.shrink_tcp(proc)
+        if layers.FILE_TREE in has:
+            tree.complete(settings.disk_bytes, settings.disk_inodes, outer_uid, settings.private_proc, settings.covered, settings.own_processes)
+        else:
+            if settings.own_processes:
+                tree.mount_proc("/proc", own_proc=True)
+            layer = "directory"
+            watch = scratch.Watch(scratch.make(settings.root, outer_uid), settings.disk_bytes, settings.disk_inodes)
     except OSError as error:
         raise Unmade(layer, str(error)) from error
     child = _fork_program(proc, outer_uid, settings, group)
     os.close(proc)
     # Whatever is imported from here on would come from where the program writes: nothing is.
     sys.path.clear()
+    child.watch = watch
+    child.own_network = layers.NETWORK_NAMESPACE in has
+    child.own_count = settings.isolated or outer_uid != 0
+    if not settings.own_processes:
+        child.reach = processes.Descendants(0 if settings.isolated else outer_uid)
     try:
         # What is put into the working directory is the program's, and what lies there is looked at as the program (setfsuid(2)).
-        identity.take_files_of(outer_uid)
-        # What is left to do needs these: killing the program, reading its use of memory, and what it closed to itself.
-        kernel.keep_capabilities(("CAP_KILL", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"))
+        if outer_uid != 0:
+            identity.take_files_of(outer_uid)
+        kernel.keep_capabilities(_kept(outer_uid, settings))
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     except OSError as error:
         raise Unmade("capabilities", str(error)) from error
@@ -92,18 +139,42 @@ def make(outer_uid: int, settings: Settings, group: cgroup.Group | None) -> Chil
     return child
 
 
+def _kept(outer_uid: int, settings: Settings) -> list[str]:
+    """The capabilities for what is left to do."""
+    # Killing the program, reading its use of memory, and directories that it closed to itself.
+    kept = ["CAP_KILL", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"] if settings.isolated else []
+    if outer_uid != 0 and not settings.isolated:
+        kept.append("CAP_KILL")
+    if outer_uid != 0 and layers.FILE_TREE not in settings.layers:
+        kept += ["CAP_SETUID", "CAP_SETGID"]  # to touch what it left with its own rights only (scratch.py), and to kill as it does (processes.py)
+    return kept
+
+
+def clear_away(settings: Settings) -> None:
+    """The sandbox's end, where it does not come by itself with this process: nothing of it runs any more, nothing of it lies on the disk."""
+    if not settings.own_processes:
+        processes.end_all_below()
+    if layers.FILE_TREE not in settings.layers and tree.relocated():
+        if settings.own_processes:
+            processes.Namespace().kill()
+        if os.geteuid() == 0:
+            identity.take_files_of(0)
+        scratch.remove(os.path.dirname(tree.WORK))
+
+
 def _bring_up_loopback() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
         request = b"lo".ljust(16, b"\0") + _IFF_UP_RUNNING.to_bytes(2, "little") + bytes(22)
         kernel.syscall("ioctl", control.fileno(), _SIOCSIFFLAGS, request)
 
 
-def _enter_cgroup(group: cgroup.Group | None) -> None:
+def _enter_cgroup(group: cgroup.Group | None, isolated: bool) -> None:
     """In the program's process: into its cgroup, which is the only one that it sees from then on."""
     try:
         if group is not None:
             group.enter()
-        kernel.unshare(CLONE_NEWCGROUP)
+        if isolated:
+            kernel.unshare(CLONE_NEWCGROUP)
     except OSError as error:
         raise program.LayerFailed("cgroup", error) from error
 
@@ -121,8 +192,8 @@ def _fork_program(proc: int, outer_uid: int, settings: Settings, group: cgroup.G
             for place, fd in enumerate(high):
                 os.dup2(fd, place, inheritable=place < 3)
             try:
-                _enter_cgroup(group)
-                program.confine(held, outer_uid, settings.readable, settings.mounted, settings.filter_program)
+                _enter_cgroup(group, settings.isolated)
+                program.confine(held, outer_uid, settings)
                 program.prepare()
             except program.LayerFailed as error:
                 os.write(execute.WORD_FD, b"!" + json.dumps({"layer": error.layer, "message": str(error)}).encode())

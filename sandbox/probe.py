@@ -49,12 +49,13 @@ def main() -> None:
     if sys.platform != "linux":
         layers = [_report("linux", False, f"this is {sys.platform}", "Run Cordon on Linux; on macOS and Windows in a virtual machine or WSL 2.")]
     else:
-        layers = [_user_namespace(), _mounts(), *_other_namespaces(), _landlock(), _seccomp(), _no_new_privs(), _cgroup()]
+        layers = [_user_namespace(), _mounts(), *_other_namespaces(), _landlock(), _seccomp(), _no_new_privs(), _identity(), _cgroup()]
+    version = ".".join(str(part) for part in sys.version_info[:3])
     try:
         tree.plan([])
+        layers.append(_report("interpreter", True, f"{sys.executable}, {version}"))
     except tree.UnsafePrefix as error:
         layers.append(_report("interpreter", False, str(error), "Name an interpreter in a directory of its own as sandbox.python, a virtual environment for example."))
-    version = ".".join(str(part) for part in sys.version_info[:3])
     interpreter = {"version": version, "executable": sys.executable, "packages": _packages()}
     print(json.dumps({"interpreter": interpreter, "layers": layers}))
 
@@ -186,6 +187,22 @@ def _cgroup() -> dict[str, object]:
         return f"{', '.join(subtree.controllers)} of each sandbox, in {subtree.base}"
 
     return _report("cgroup", *_try(attempt), cgroup.FIX)
+
+
+def _identity() -> dict[str, object]:
+    """Whom programs run as in tier `confined`, which has no user namespaces: they must not be root."""
+
+    def attempt() -> str:
+        if os.geteuid() != 0:
+            return "the caller's"
+        have = kernel.effective_capabilities()
+        missing = [name for name in identity.OWN_ID_CAPABILITIES if not have & 1 << kernel.CAPABILITIES[name]]
+        if missing:
+            raise OSError(f"root, but without {', '.join(missing)}")
+        identity.become(identity.unused_ids(0)[0])
+        return "each run can have a host id of its own"
+
+    return _report("identity", *_try(attempt), "Run the server as an ordinary user, or leave root the capabilities SETUID, SETGID, CHOWN and KILL.")
 
 
 def _packages() -> list[str]:

@@ -21,7 +21,11 @@ import execute
 import frames
 import plots
 import states
-from confine import identity, kernel, landlock, limits, seccomp, tree
+from confine import identity, kernel, landlock, layers, limits, seccomp, shared, tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from make import Settings
 
 JOB_FD = 3
 #: Exit status of a process that could not confine itself; nothing of the caller's ran (sysexits.h, EX_SOFTWARE).
@@ -35,6 +39,11 @@ _NICENESS = 5
 _exit = os._exit
 
 
+#: Processes of the user that are not the program's and count all the same against RLIMIT_NPROC; and whether limits are set at all.
+_processes_of_others = 0
+_limited = True
+
+
 class LayerFailed(Exception):
     """A layer could not be put on. ``layer`` names it."""
 
@@ -43,11 +52,14 @@ class LayerFailed(Exception):
         self.layer = layer
 
 
-def confine(proc: int, outer_uid: int, readable: list[str], mounted: list[tuple[str, int]], filter_program: bytes) -> None:
-    """Put on every layer. Afterwards only descriptors 0 to 4 are open and nothing can be taken off again.
+def confine(proc: int, outer_uid: int, settings: Settings) -> None:
+    """Put on every layer that the sandbox has. Afterwards only descriptors 0 to 4 are open and nothing can be taken off again.
 
-    ``proc``: a descriptor of a writable /proc. ``readable``: the paths of the tree's plan; ``mounted``: its mounts, as landlock rules. Raises LayerFailed.
+    ``proc``: a descriptor of a writable /proc. ``outer_uid``: the id to run as, 0 for an ordinary user's. Raises LayerFailed.
     """
+    global _processes_of_others, _limited
+    has = settings.layers
+    _limited = layers.RLIMITS in has
     layer = "process"
     try:
         os.setsid()
@@ -55,23 +67,35 @@ def confine(proc: int, outer_uid: int, readable: list[str], mounted: list[tuple[
         os.umask(0o022)
         # The warden may not be looked into; the program may look at itself.
         kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
-        identity.volunteer_for_oom_kill(proc)
+        if settings.isolated:
+            identity.volunteer_for_oom_kill(proc)
         layer = "user namespace"
-        identity.enter_program_namespace(proc, outer_uid)
+        if layers.USER_NAMESPACE in has:
+            identity.enter_program_namespace(proc, outer_uid)
+        elif outer_uid != 0:
+            identity.become(outer_uid)
+            kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # for /proc/self to be its own (prctl(2))
+        elif not settings.isolated:
+            _processes_of_others = identity.processes_of_user()
         layer = "capabilities"
-        kernel.drop_all_capabilities()
+        if layers.CAPABILITIES in has:
+            kernel.drop_all_capabilities()
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+        if layers.PID_NAMESPACE not in has:
+            kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         layer = "descriptors"
         kernel.close_range(execute.WORD_FD + 1)
         layer = "landlock"
-        rules = [(path, landlock.READ | landlock.EXECUTE) for path in readable]
-        rules += [(path, landlock.READ) for path in ("/etc", "/proc", "/dev")]
-        rules += [(f"/dev/{name}", landlock.READ | landlock.WRITE) for name in tree.DEVICES]
-        rules += [(place, landlock.READ | landlock.EXECUTE | landlock.WRITE) for place in tree.WRITABLE]
-        landlock.restrict(rules + mounted, tcp=True)
+        if layers.LANDLOCK in has:
+            rules = [(path, landlock.READ | landlock.EXECUTE) for path in settings.readable]
+            rules += [(path, landlock.READ) for path in (("/etc", "/proc", "/dev") if settings.isolated else shared.readable())]
+            rules += [(f"/dev/{name}", landlock.READ | landlock.WRITE) for name in tree.DEVICES]
+            rules += [(place, landlock.READ | landlock.EXECUTE | landlock.WRITE) for place in tree.WRITABLE]
+            landlock.restrict(rules + settings.mounted, tcp=settings.isolated)
         os.chdir(tree.WORK)
         layer = "seccomp"
-        seccomp.install(filter_program)
+        if layers.SECCOMP in has:
+            seccomp.install(settings.filter_program if settings.isolated else shared.filter_program(outer_uid != 0, landlock.abi()))
     except Exception as error:  # whatever it was, the program must not start
         raise LayerFailed(layer, error) from error
 
@@ -83,6 +107,9 @@ def prepare() -> None:
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if tree.relocated():
+        _move_in()
     _open_streams()
     _reseed()
     gc.enable()
@@ -112,13 +139,14 @@ def main() -> None:
     job = json.loads(payload)
     _, code = frames.read(JOB_FD)
     os.close(JOB_FD)
-    limits.apply(
-        cpu_seconds=job["cpu_seconds"],
-        memory_mb=job["memory_mb"],
-        processes=job["processes"],
-        open_files=job["open_files"],
-        file_size_mb=job["file_size_mb"],
-    )
+    if _limited:
+        limits.apply(
+            cpu_seconds=job["cpu_seconds"],
+            memory_mb=job["memory_mb"],
+            processes=job["processes"] + _processes_of_others,
+            open_files=job["open_files"],
+            file_size_mb=job["file_size_mb"],
+        )
     try:
         module = execute.main_module(code)
         execute.end(module, *execute.run(module, code, reserve))
@@ -126,19 +154,33 @@ def main() -> None:
         _exit(1)
 
 
-def set_scene(environment: dict[str, str]) -> None:
+def set_scene(environment: dict[str, str], own_places: bool) -> None:
     """In the zygote, once for all programs: give this interpreter what a Python just started has, and none of our modules.
 
-    Whoever runs this has imported all of ours that it needs.
+    ``own_places``: the working directory has the same name in every sandbox. Whoever runs this has imported all of ours that it needs.
     """
     os.environ.clear()
     os.environ.update(environment)
     sys.dont_write_bytecode = True
-    sys.argv = [execute.CODE_PATH]
-    sys.path.insert(0, tree.WORK)
+    if own_places:
+        sys.argv = [execute.CODE_PATH]
+        sys.path.insert(0, tree.WORK)
     plots.watch()
     for name in [name for name in sys.modules if name in _OURS or name.startswith("confine")]:
         del sys.modules[name]
+
+
+def _move_in() -> None:
+    """Use the places of this one sandbox, where they have not the same names in all; and hear the signals that our own processes ignore there."""
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    execute.CODE_PATH = f"{tree.CODE}/main.py"
+    sys.argv = [execute.CODE_PATH]
+    sys.path.insert(0, tree.WORK)
+    os.environ.update(HOME=tree.TEMPORARY, TMPDIR=tree.TEMPORARY, MPLCONFIGDIR=f"{tree.TEMPORARY}/.matplotlib")
+    tempfile = sys.modules.get("tempfile")
+    if tempfile is not None:
+        vars(tempfile)["tempdir"] = None  # a module that was preloaded may have asked for it
 
 
 def _reseed() -> None:
@@ -159,4 +201,9 @@ def _open_streams() -> None:
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
 
 
-_OURS = frozenset(("zygote", "warden", "make", "run", "program", "execute", "display", "plots", "files", "frames", "sockets", "usage", "states", "session", "snapshot", "step_usage"))
+_OURS = frozenset(
+    (
+        "zygote", "warden", "make", "run", "program", "execute", "display", "plots", "files", "frames", "sockets", "usage",
+        "processes", "scratch", "open_tier", "states", "session", "snapshot", "step_usage",
+    )
+)  # fmt: skip

@@ -82,7 +82,7 @@ class Run:
         self.blocked = False
         self.cause = "exit"
         self.wait_status = 0
-        self.meter = usage.Meter(child.pid, group)
+        self.meter = usage.Meter(child, group)
         self.incoming = b""
         #: The files that were put there for the program, as they were.
         self.given: dict[bytes, files.Known] = {}
@@ -154,7 +154,7 @@ class Run:
                 return
             if now >= next_tick:
                 self._reap(os.WNOHANG)  # orphans would count as processes of the program
-                over = self.meter.tick(self.limits["cpu_seconds"], self.limits["memory_mb"] * _MB)
+                over = self.meter.tick(self.limits["cpu_seconds"], self.limits["memory_mb"] * _MB) or self._beyond()
                 if over is not None:
                     self.cause = over
                     return
@@ -225,6 +225,16 @@ class Run:
     def _send_all(self) -> None:
         self.connection.sendall(b"".join(self.backlog))
         self.backlog, self.backlog_bytes = [], 0
+
+    def _beyond(self) -> str | None:
+        """The limit that is reached of those that only a sandbox without namespaces has to look after itself."""
+        if self.child.watch is None:
+            return None
+        pids = self.child.reach.pids()
+        # Above the limit because the user's other processes ended meanwhile (limits.py): it is kept within twice.
+        if not self.child.own_count and self.meter.threads > 2 * self.limits["processes"]:
+            return "processes"
+        return "disk_full" if self.child.watch.over(pids, self.limits["file_size_mb"]) else None
 
     def _report(self, limits: Limits, used: resource.struct_rusage, duration_us: int, left_out: files.Report) -> bytes:
         """The payload of frame D."""
@@ -333,15 +343,16 @@ class Run:
             self.blocked = True
 
     def _kill_all(self) -> None:
-        """Kill and reap everything in this process namespace but us."""
+        """Kill and reap everything in this sandbox but us."""
         if self.group is not None:
             self.group.kill()
-        while True:
+        reach = self.child.reach
+        while not reach.again or self._reap(os.WNOHANG):
             try:
-                os.kill(-1, signal.SIGKILL)
+                reach.kill()
             except ProcessLookupError:
                 pass
-            if not self._reap(0):
+            if not reach.again and not self._reap(0):
                 break
         self.dead = True
 

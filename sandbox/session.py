@@ -295,7 +295,7 @@ class Session:
         forked = self._fork(number)
         if forked is not None:
             child, worker = forked
-            meter = step_usage.StepMeter(child.pid, (one.pid for one in self._states.values()), self._before_us)
+            meter = step_usage.StepMeter(child, (one.pid for one in self._states.values()), self._before_us)
             self._ahead = number, Step(self._connection, child, worker, meter)
 
     def _fork(self, number: int) -> tuple[Child, State] | None:

@@ -16,6 +16,8 @@ import struct
 _FEW = 16
 #: The most that one socket holds if the kernel does not tell: the send and the receive buffer at their limit (socket(7), wmem_max, doubled).
 _MOST_BYTES = 2 * 2 * 212_992
+#: The same of a Unix socket whose buffer can't be made larger (shared.py): what is sent is the sender's until it is read, the last piece may reach beyond.
+_MOST_UNIX_BYTES = 2 * 212_992
 
 # linux/netlink.h, linux/sock_diag.h, linux/unix_diag.h, linux/inet_diag.h
 _NETLINK_SOCK_DIAG = 4
@@ -61,6 +63,28 @@ def buffered_bytes() -> int:
             return total
     except OSError:
         return count * _MOST_BYTES  # a kernel that can't tell: suppose the worst
+
+
+def most_buffered_bytes(pids: list[str], enough_bytes: int) -> int:
+    """The most that the sockets of these processes can hold, where they share the host's network namespace; 0 when there are only a few.
+
+    Stops counting at ``enough_bytes``: looking at every descriptor takes its time, in which more is opened.
+
+    Only pairs of Unix sockets can be made there. What the processes pass to each other and no one has open just now is not counted; the kernel
+    lets as many be under way for each user as one process may open (unix(7), RLIMIT_NOFILE).
+    """
+    found: set[str] = set()
+    for pid in pids:
+        try:
+            for descriptor in os.listdir(f"/proc/{pid}/fd"):
+                link = os.readlink(f"/proc/{pid}/fd/{descriptor}")
+                if link.startswith("socket:"):
+                    found.add(link)
+                    if len(found) * _MOST_UNIX_BYTES > enough_bytes:
+                        return len(found) * _MOST_UNIX_BYTES
+        except OSError:
+            continue  # it ended, or closed one
+    return len(found) * _MOST_UNIX_BYTES if len(found) > _FEW else 0
 
 
 def _used() -> int:

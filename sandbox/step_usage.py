@@ -21,6 +21,7 @@ import usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from make import Child
     from collections.abc import Iterable
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -67,12 +68,12 @@ def outside_bytes() -> int:
 
 
 class StepMeter(usage.Meter):
-    """The usage of one step, for Run. ``first``: its worker. ``states``: the processes that stand still, by number."""
+    """The usage of one step, for Run. ``child``: its worker. ``states``: the processes that stand still, by number."""
 
-    def __init__(self, first: int, states: Iterable[int], before_us: int) -> None:
+    def __init__(self, child: Child, states: Iterable[int], before_us: int) -> None:
         """``before_us``: what cpu_total_us was before anything was done for this step."""
-        super().__init__(first, None)
-        self._worker = first
+        super().__init__(child, None)
+        self._worker = child.pid
         self._states = frozenset(states)
         self._before_us = before_us
         #: CPU ticks of everything when the step began.

@@ -2,7 +2,7 @@
 
 Theory of operation
 -------------------
-Everything in the warden's process namespace, except the warden, belongs to the program. Memory is looked at in two steps: the resident sets
+Whose processes they are, processes.py knows. Memory is looked at in two steps: the resident sets
 are cheap to read and can only be too high (pages shared with the zygote, and between the program's own processes, count in each), so
 only when their sum is over the cap are the exact shares asked for (Pss in /proc/PID/smaps_rollup, which makes the kernel walk page tables).
 Page tables are not in them: what has been mapped says how large they can be, and only when that matters is it asked how large they are.
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import resource
 
     from confine import cgroup
+    from make import Child
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -38,11 +39,14 @@ MOST_TABLES_SHARE = 8
 
 
 class Meter:
-    """The usage of one job. ``first`` is the program's first process, ``group`` the cgroup it is in, where it is in one of ours."""
+    """The usage of one job. ``group``: the cgroup that it is in, where it is in one of ours."""
 
-    def __init__(self, first: int, group: cgroup.Group | None) -> None:
-        self._first = first
+    def __init__(self, child: Child, group: cgroup.Group | None) -> None:
         self._group = group
+        self._child = child
+        self._first = child.pid
+        #: Processes and threads at the last look.
+        self.threads = 0
         self._peak_bytes = 0
         self._before_us = 0
         #: CPU ticks of each process when last seen.
@@ -70,7 +74,8 @@ class Meter:
             return "cpu" if self._group.cpu_us() - self._before_us >= cpu_seconds * 1e6 else None
         resident = reserved = 0
         ticks: dict[str, int] = {}
-        processes = [name for name in os.listdir("/proc") if name.isdigit() and name != "1"]
+        processes = self._child.reach.pids()
+        threads = 0
         for name in processes:
             stat = read(f"/proc/{name}/stat")
             if stat:
@@ -80,21 +85,30 @@ class Meter:
                 ticks[f"{name} {fields[19].decode()}"] = int(fields[11]) + int(fields[12])
                 resident += int(fields[21]) * _PAGE_BYTES
                 reserved += int(fields[20])
+                threads += int(fields[17])
+        self.threads = threads
         self._gone_ticks += sum(used for key, used in self._seen_ticks.items() if key not in ticks)
         self._seen_ticks = ticks
         if self._live_us() >= cpu_seconds * 1e6:
             return "cpu"
-        outside = file_system_bytes() + sockets.buffered_bytes()
+        # A directory of the host's is on a disk (scratch.py).
+        outside = file_system_bytes() if self._child.watch is None else 0
+        # What can't be measured counts at its most against the limit, and is not told as used.
+        supposed = 0 if self._child.own_network else sockets.most_buffered_bytes(processes, memory_bytes)
+        if supposed > memory_bytes:
+            return "memory"  # with no look at the rest, which takes its time
+        if self._child.own_network:
+            outside += sockets.buffered_bytes()
         tables = 0
-        if (resident + outside + reserved // MAPPED_BY_TABLES) * 2 > memory_bytes:
+        if (resident + outside + supposed + reserved // MAPPED_BY_TABLES) * 2 > memory_bytes:
             tables = sum(map(page_tables, processes))
         used = resident + outside + tables
-        self._near = used * 2 > memory_bytes
+        self._near = (used + supposed) * 2 > memory_bytes
         # A walk over large tables takes long, and the program goes on meanwhile.
-        if used > memory_bytes and tables * MOST_TABLES_SHARE <= memory_bytes:
+        if used + supposed > memory_bytes and tables * MOST_TABLES_SHARE <= memory_bytes:
             used = sum(map(exact, processes)) + outside + tables
         self._peak_bytes = max(self._peak_bytes, used)
-        if used > memory_bytes:
+        if used + supposed > memory_bytes:
             return "memory"
         return None
 
@@ -128,10 +142,18 @@ def read(path: str) -> bytes:
 def exact(name: str) -> int:
     """The share of memory of one process, without files it mapped and without its page tables, in bytes."""
     total = 0
-    for line in read(f"/proc/{name}/smaps_rollup").splitlines():
+    try:
+        text = read(f"/proc/{name}/smaps_rollup")
+    except PermissionError:
+        return _resident(name)  # it is above the exact share, never below
+    for line in text.splitlines():
         if line.startswith((b"Pss_Anon:", b"Pss_Shmem:")):
             total += int(line.split()[1]) * _KB
     return total
+
+
+def _resident(name: str) -> int:
+    return sum(int(line.split()[1]) * _KB for line in read(f"/proc/{name}/status").splitlines() if line.startswith(b"VmRSS:"))
 
 
 def page_tables(name: str) -> int:

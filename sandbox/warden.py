@@ -24,9 +24,10 @@ import traceback
 
 import files
 import frames
+import processes
 import session
 from confine import cgroup, identity, kernel
-from make import Settings, Unmade, make
+from make import Settings, Unmade, clear_away, make
 from run import Run
 
 TYPE_CHECKING = False
@@ -47,6 +48,8 @@ def main(connection: socket.socket, pid: int, outer_uid: int, settings: Settings
         # Neither the program nor anything else without capabilities may look into this process (ptrace(2), proc(5)).
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if not settings.own_processes:
+            _outlive_no_one(settings.zygote)
         try:
             group = _make_group(settings, pid)
             child = make(outer_uid, settings, group)
@@ -63,8 +66,9 @@ def main(connection: socket.socket, pid: int, outer_uid: int, settings: Settings
     except BaseException:
         traceback.print_exc()  # to the zygote's stderr, for people; Node sees the connection end
     finally:
+        connection.close()
         try:
-            connection.close()
+            clear_away(settings)
             if group is not None:
                 identity.take_files_back()
                 group.remove()
@@ -79,6 +83,20 @@ def _make_group(settings: Settings, pid: int) -> cgroup.Group | None:
         return cgroup.Group(settings.cgroups, pid)
     except OSError as error:
         raise Unmade("cgroup", str(error)) from error
+
+
+def _outlive_no_one(zygote: int) -> None:
+    """Not being process 1: be the one that orphans come to, and end the sandbox when the zygote ends, which the kernel tells by a signal (prctl(2))."""
+    processes.adopt_orphans()
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise frames.Broken("the zygote has ended")
+
+    signal.signal(signal.SIGTERM, end)
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != zygote:
+        raise frames.Broken("the zygote has ended")
 
 
 def _serve(connection: socket.socket, run: Run) -> None:

@@ -11,6 +11,9 @@ ends, however it ends; it ends when its stdin does. Only inside are packages imp
     warden     process 1 of a sandbox's own process namespace (warden.py)
     program    in a user namespace of its own, confined (program.py)
 
+That is tier `strict`. In the others (PROTOCOL.md, 1) there are no namespaces, and the same four are an ordinary tree of processes, in which each
+guards those below it (processes.py, open_tier.py).
+
 Everything forked from here is forked while this process has nothing to do with any job: no job's data is ever in it.
 """
 
@@ -30,10 +33,13 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _HERE)
 
 import make  # noqa: E402
+import open_tier  # noqa: E402
+import processes  # noqa: E402
 import program  # noqa: E402
+import scratch  # noqa: E402
 import warden  # noqa: E402
-from confine import cgroup, identity, kernel, mounts, tree  # noqa: E402
-from confine.kernel import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS  # noqa: E402
+from confine import cgroup, identity, kernel, layers, mounts, tree  # noqa: E402
+from confine.kernel import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, MS_PRIVATE, MS_REC  # noqa: E402
 
 sys.path.remove(_HERE)
 
@@ -49,6 +55,8 @@ if TYPE_CHECKING:
         disk_mb: int
         disk_inodes: int
         mounts: list[mounts.Wanted]
+        tier: str
+        without: list[str]
         preload: list[str]
 
 
@@ -62,6 +70,12 @@ _ONLY_ID = 1
 _BACKLOG = 4096
 
 
+#: Namespaces that the zygote enters besides those of users, mounts and processes.
+_OTHERS = ((layers.NETWORK_NAMESPACE, CLONE_NEWNET), (layers.IPC_NAMESPACE, CLONE_NEWIPC), (layers.UTS_NAMESPACE, CLONE_NEWUTS))
+#: With these a sandbox needs no one to end it, nor to clear away after it.
+_SELF_ENDING = frozenset((layers.PID_NAMESPACE, layers.FILE_TREE))
+
+
 def main() -> NoReturn:
     """Read the settings, enter the namespaces, serve until stdin ends."""
     os.dup2(0, _FROM_NODE, inheritable=False)
@@ -73,25 +87,42 @@ def main() -> NoReturn:
     config: Config = json.loads(_read_line())
     layer = "zygote"
     try:
+        has = layers.of(config["tier"], config["without"])
+        isolated = config["tier"] == layers.STRICT
         # As root: connecting needs write permission on the socket, which is root's; nothing else of ours stays behind.
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         listener.bind(config["socket"])
         listener.listen(_BACKLOG)
         what = tree.plan(mounts.read(config["mounts"]))
         as_root = os.geteuid() == 0
-        cgroups = _open_cgroups(as_root)
+        ids = (1, identity.BLOCK_SIZE - 2) if as_root else (0, 1)
+        # A mount knows one id.
+        ids = (_ONLY_ID, 1) if as_root and what.mounts else ids
+        cgroups = _open_cgroups(as_root) if has >= _SELF_ENDING else None
         layer = "namespaces"
-        _enter(config["root"], what, as_root, cgroups)
+        if isolated:
+            _enter(config["root"], what, as_root, has, cgroups)
+        else:
+            layer = "identity"
+            ids = open_tier.enter(config["root"], what, config["tier"])
         layer = "file tree"
+        if layers.FILE_TREE not in has:
+            scratch.make(config["root"], 0)  # for packages that write at import
         tree_settings = make.Settings(
             disk_bytes=config["disk_mb"] << 20,
             disk_inodes=config["disk_inodes"],
             what=what,
+            has=has,
+            isolated=isolated,
+            root=config["root"],
             cgroups=None if cgroups is None else cgroups.descriptor,
         )
         layer = "interpreter"
         _start_site()
-        program.set_scene(_environment())
+        program.set_scene(_environment(), own_places=not tree.relocated())
+        if not isolated:
+            layer = "landlock"
+            open_tier.confine_zygote(config["root"], what, has)
     except Exception as error:
         _fail(layer, error)
     failed = _preload(config["preload"])
@@ -99,7 +130,7 @@ def main() -> NoReturn:
     gc.disable()
     gc.freeze()  # keeps the collector from touching, and so copying, pages that all sandboxes share
     _say({"event": "ready", "preload_failed": failed})
-    _serve(listener, tree_settings, as_root)
+    _serve(listener, tree_settings, ids)
 
 
 def _open_cgroups(as_root: bool) -> cgroup.Subtree | None:
@@ -113,43 +144,50 @@ def _open_cgroups(as_root: bool) -> cgroup.Subtree | None:
         return None
 
 
-def _enter(root: str, what: tree.Plan, as_root: bool, cgroups: cgroup.Subtree | None) -> None:
+def _enter(root: str, what: tree.Plan, as_root: bool, has: frozenset[str], cgroups: cgroup.Subtree | None) -> None:
     """Leave the host. Returns in process 1 of the new namespaces only; the launcher never returns.
 
     An ordinary user gets the right to make namespaces from a user namespace, entered first. Root has it already, builds the tree as root
     (the interpreter may lie where only root may look), and then gives up being root.
     """
     caller_uid, caller_gid = os.getuid(), os.getgid()
-    kernel.unshare(CLONE_NEWPID | (0 if as_root else CLONE_NEWUSER))
+    own_pids = CLONE_NEWPID if layers.PID_NAMESPACE in has else 0
+    others = sum(flag for layer, flag in _OTHERS if layer in has)
+    kernel.unshare(own_pids | (0 if as_root else CLONE_NEWUSER))
     if not as_root:
         proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         identity.map_self(proc, 0, caller_uid, caller_gid)
         os.close(proc)
     asks, answers = os.pipe(), os.pipe()
     launcher = os.getpid()
+    if not own_pids:
+        processes.adopt_orphans()
     pid = os.fork()
     if pid != 0:
         os.close(asks[1])
         os.close(answers[0])
-        _be_launcher(pid, asks[0], answers[1], launcher, cgroups)
+        _be_launcher(pid, asks[0], answers[1], launcher, None if has >= _SELF_ENDING else root, cgroups)
     os.close(asks[0])
     os.close(answers[1])
     if cgroups is not None:
         cgroups.enter()
     kernel.unshare(CLONE_NEWNS)
-    tree.build(root, what, identity.host_block(launcher) + _ONLY_ID if as_root else None)
+    if layers.FILE_TREE in has:
+        tree.build(root, what, identity.host_block(launcher) + _ONLY_ID if as_root else None, own_proc=own_pids != 0)
+    else:
+        kernel.mount(None, "/", None, MS_REC | MS_PRIVATE, None)
     if as_root:
         # Another process namespace, because this one belongs to root's user namespace: the new one could not come back to it (setns(2)).
-        kernel.unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID)
+        kernel.unshare(CLONE_NEWUSER | CLONE_NEWNS | others | own_pids)
         os.write(asks[1], b"m")
         if os.read(answers[0], 1) != b"m":
             raise OSError("the launcher could not map the ids of the new user namespace")
         identity.become(0)
-        pid = os.fork()
+        pid = os.fork() if own_pids else 0
         if pid != 0:
             _wait_for(pid)
-    else:
-        kernel.unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
+    elif others:
+        kernel.unshare(others)
     os.close(asks[1])
     os.close(answers[0])
     # Process 1 of a namespace gets no signal it has no handler for: Python's for SIGINT would be one.
@@ -159,8 +197,11 @@ def _enter(root: str, what: tree.Plan, as_root: bool, cgroups: cgroup.Subtree | 
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
 
 
-def _be_launcher(zygote: int, asked: int, answer: int, seed: int, cgroups: cgroup.Subtree | None) -> NoReturn:
-    """Stay outside: map the ids when asked to, wait for the zygote, end with its status."""
+def _be_launcher(zygote: int, asked: int, answer: int, seed: int, guarded: str | None, cgroups: cgroup.Subtree | None) -> NoReturn:
+    """Stay outside: map the ids when asked to, wait for the zygote, end with its status.
+
+    ``guarded``: where sandboxes leave something behind that does not end with the zygote, the directory it lies in.
+    """
     if cgroups is not None:
         # There is something to do after the zygote's end, also when it is Node's that comes first.
         def end_zygote(_number: int, _frame: object) -> None:
@@ -168,8 +209,15 @@ def _be_launcher(zygote: int, asked: int, answer: int, seed: int, cgroups: cgrou
 
         signal.signal(signal.SIGTERM, end_zygote)
     if os.read(asked, 1) == b"m":
-        identity.map_block(zygote, identity.host_block(seed))
+        first = identity.host_block(seed)
+        if guarded is not None:
+            for passed in (guarded, os.path.dirname(guarded)):
+                os.chmod(passed, open_tier.PASSABLE)
+            os.chown(guarded, first, first)
+        identity.map_block(zygote, first)
         os.write(answer, b"m")
+    if guarded is not None:
+        open_tier.guard(zygote, guarded)
     _wait_for(zygote, cgroups)
 
 
@@ -182,44 +230,56 @@ def _wait_for(pid: int, cgroups: cgroup.Subtree | None = None) -> NoReturn:
     os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
 
 
-def _serve(listener: socket.socket, settings: make.Settings, as_root: bool) -> NoReturn:
-    """A warden for every connection, until stdin ends."""
-    own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    outer_uid = 0
+def _serve(listener: socket.socket, settings: make.Settings, ids: tuple[int, int]) -> NoReturn:
+    """A warden for every connection, until stdin ends. ``ids``: the first of those that the programs run as, and how many there are."""
+    own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC) if settings.own_processes else -1
+    wards = None if settings.own_processes else open_tier.Wards(settings.root)
+    first, number = ids
+    made = 0
     poll = select.poll()
     poll.register(_FROM_NODE, select.POLLIN)
     poll.register(listener, select.POLLIN)
+    if wards is not None:
+        poll.register(wards.ended, select.POLLIN)
     commands = b""
     while True:
         for fd, _ in poll.poll():
             if fd == _FROM_NODE:
                 piece = os.read(_FROM_NODE, 4096)
                 if not piece:
+                    if wards is not None:
+                        wards.end_all()
                     os._exit(0)  # and with process 1 every sandbox
                 commands += piece
                 while b"\n" in commands:
                     line, commands = commands.split(b"\n", 1)
-                    _obey(line)
+                    _obey(line, wards)
+                continue
+            if wards is not None and fd == wards.ended:
+                wards.bury()
                 continue
             connection, _ = listener.accept()
-            if as_root:
-                # Each sandbox another id; used again only after 65,534 others. A mount knows one.
-                outer_uid = _ONLY_ID if settings.mounted else outer_uid % (identity.BLOCK_SIZE - 2) + 1
             if settings.cgroups is not None:
                 cgroup.sweep_sandboxes(settings.cgroups)
-            _fork_warden(connection, outer_uid, settings, own_pid_namespace, listener)
+            # As root each sandbox has another id; used again only after all others.
+            pid = _fork_warden(connection, first + made % number, settings, own_pid_namespace, listener)
+            made += 1
+            if wards is not None:
+                wards.pids.add(pid)
 
 
-def _fork_warden(connection: socket.socket, outer_uid: int, settings: make.Settings, own: int, listener: socket.socket) -> None:
+def _fork_warden(connection: socket.socket, outer_uid: int, settings: make.Settings, own: int, listener: socket.socket) -> int:
     # Only the next child enters the new process namespace; this process stays (unshare(2)), and wants its own back for
     # the child after that (setns(2)).
-    kernel.unshare(CLONE_NEWPID)
+    if settings.own_processes:
+        kernel.unshare(CLONE_NEWPID)
     tell, told = os.pipe()
     pid = os.fork()
     if pid == 0:
         listener.close()
         for fd in (own, _FROM_NODE, _TO_NODE):
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
         seen_as = int.from_bytes(os.read(tell, 4), "big")
         os.close(tell)
         os.close(told)
@@ -227,13 +287,18 @@ def _fork_warden(connection: socket.socket, outer_uid: int, settings: make.Setti
     os.write(told, pid.to_bytes(4, "big"))
     os.close(tell)
     os.close(told)
-    kernel.setns(own, CLONE_NEWPID)
+    if settings.own_processes:
+        kernel.setns(own, CLONE_NEWPID)
     connection.close()
+    return pid
 
 
-def _obey(line: bytes) -> None:
+def _obey(line: bytes, wards: open_tier.Wards | None) -> None:
+    pid = int(json.loads(line)["kill"])
+    if wards is not None and pid not in wards.pids:
+        return  # it was quicker, and the number may be anyone's by now
     try:
-        os.kill(int(json.loads(line)["kill"]), signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         pass  # it was quicker
 
@@ -263,13 +328,14 @@ def _environment() -> dict[str, str]:
     path = ":".join(dict.fromkeys([*binaries, "/usr/local/bin", "/usr/bin", "/bin"]))
     return {
         "PATH": path,
-        "HOME": "/tmp",
+        "HOME": tree.TEMPORARY,
         "USER": "sandbox",
         "LOGNAME": "sandbox",
         "LANG": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "MPLCONFIGDIR": "/tmp/.matplotlib",
+        "MPLCONFIGDIR": f"{tree.TEMPORARY}/.matplotlib",
         "MPLBACKEND": "Agg",
+        **({"TMPDIR": tree.TEMPORARY} if tree.relocated() else {}),
         **{name: value for name, value in os.environ.items() if name.endswith("_NUM_THREADS")},
     }
 

@@ -12,7 +12,7 @@ export function terminalSafe(): (bytes: Uint8Array) => string {
 
 /** The same for a whole text. */
 export function safeText(text: string): string {
-  return text.replace(/\p{Cc}/gu, visible);
+  return text.replace(/[\p{Cc}\p{Bidi_Control}]/gu, visible);
 }
 
 /**

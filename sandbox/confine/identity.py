@@ -29,6 +29,14 @@ _BLOCKS = 1500
 PROGRAM_ID = 1000
 
 
+#: Where this user namespace has no such block (rootless containers): the end of what it has, but for the last ids, which are `nobody`'s and its kin's.
+_SPARED_IDS = 256
+_FEWEST_IDS = 512
+
+#: What root needs to give each run an id of its own, and to end what runs under it.
+OWN_ID_CAPABILITIES = ("CAP_SETUID", "CAP_SETGID", "CAP_CHOWN", "CAP_KILL")
+
+
 def host_block(seed: int) -> int:
     """First host id of a block of unused ids; different servers (``seed``: a process id) get different ones mostly."""
     return _FIRST_BLOCK + (seed % _BLOCKS) * BLOCK_SIZE
@@ -38,6 +46,23 @@ def map_block(pid: int, first_host_id: int) -> None:
     """From the parent namespace, as root: map ids 0..65535 of process ``pid``'s new user namespace."""
     for name in ("uid_map", "gid_map"):
         _write(f"/proc/{pid}/{name}", f"0 {first_host_id} {BLOCK_SIZE}\n")
+
+
+def unused_ids(seed: int) -> tuple[int, int]:
+    """(first, number) of ids of this user namespace that nobody uses, for runs without a namespace of their own. Raises OSError when there are none."""
+    first, count = host_block(seed), BLOCK_SIZE - 2
+    ends: list[int] = []
+    for name in ("uid_map", "gid_map"):
+        with open(f"/proc/self/{name}", encoding="ascii") as file:
+            ranges = [(int(line.split()[0]), int(line.split()[2])) for line in file]
+        if not any(start <= first and first + count < start + size for start, size in ranges):
+            ends.append(max((start + size for start, size in ranges if size >= _FEWEST_IDS * 2), default=0))
+    if not ends:
+        return first + 1, count
+    last = min(ends) - _SPARED_IDS
+    if last < _FEWEST_IDS:
+        raise OSError(errno.EINVAL, "this user namespace has no ids that are not in use: each run needs one of its own")
+    return last - _FEWEST_IDS, _FEWEST_IDS
 
 
 def map_self(proc: int, inner: int, outer_uid: int, outer_gid: int) -> None:
@@ -55,19 +80,6 @@ def become(identity: int) -> None:
     os.setgroups([])
     os.setresgid(identity, identity, identity)
     os.setresuid(identity, identity, identity)
-
-
-def take_files_of(owner: int) -> None:
-    """From here on be ``owner`` to the file system, and only to it (setfsuid(2)); 0 means to stay who we are.
-
-    Takes the effective capabilities for files away with it (capabilities(7)). Raises OSError where the kernel did not do it: the calls themselves never fail.
-    """
-    if owner == 0:
-        return
-    for name in ("setfsgid", "setfsuid"):
-        kernel.syscall(name, owner)
-        if kernel.syscall(name, owner) != owner:
-            raise kernel.failure(name, errno.EPERM, str(owner))
 
 
 def take_files_back() -> None:
@@ -95,6 +107,33 @@ def enter_program_namespace(proc: int, outer_uid: int) -> None:
 def volunteer_for_oom_kill(proc: int) -> None:
     """Let the kernel's out-of-memory killer choose the program before anything of ours (proc(5), oom_score_adj)."""
     _write("self/oom_score_adj", "1000", proc)
+
+
+def take_files_of(owner: int) -> None:
+    """From here on be ``owner`` to the file system, and only to it (setfsuid(2)).
+
+    Takes the effective capabilities for files away with it, and gives them back with 0 (capabilities(7)). Raises OSError where the kernel did not do it: the
+    calls themselves never fail.
+    """
+    for name in ("setfsgid", "setfsuid"):
+        kernel.syscall(name, owner)
+        if kernel.syscall(name, owner) != owner:
+            raise kernel.failure(name, errno.EPERM, str(owner))
+
+
+def processes_of_user() -> int:
+    """How many processes and threads the user has who runs this, as far as /proc shows them: RLIMIT_NPROC counts them all."""
+    uid = os.getuid()
+    count = 0
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            if os.stat(f"/proc/{name}").st_uid == uid:
+                count += len(os.listdir(f"/proc/{name}/task"))
+        except OSError:
+            continue  # it ended, or is none of ours
+    return count
 
 
 def _write(path: str, text: str, proc: int | None = None) -> None:

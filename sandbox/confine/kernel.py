@@ -206,6 +206,12 @@ def keep_capabilities(names: Iterable[str]) -> None:
     _call("capset", f"{kept:#x}", (_header(), halves))
 
 
+def empty_bounding_set() -> None:
+    """Let no file that is executed give a capability, now that what is held by itself may be more (capabilities(7)). Nothing without CAP_SETPCAP."""
+    if effective_capabilities() & 1 << CAPABILITIES["CAP_SETPCAP"]:
+        _lower_bounding_set(0)
+
+
 def _lower_bounding_set(kept: int) -> None:
     # Some forty calls, in every sandbox twice: straight to the kernel, without the words that _call has ready for a failure.
     number, call, zeroes = syscalls.number("prctl"), libc.syscall, _UNUSED[4]

@@ -350,29 +350,32 @@ CHECKED: frozenset[str] = frozenset(_checks(inet=True, host_files=False))
 """The calls of ALLOWED whose arguments are looked at."""
 
 
-def build(machine: str, *, inet: bool, metadata: bool = True, host_files: bool = False) -> bytes:
+def build(machine: str, *, inet: bool, metadata: bool = True, host_files: bool = False, answers: dict[str, Code] | None = None) -> bytes:
     """Compile the filter: an array of struct sock_filter for install().
 
     machine: `x86_64` or `aarch64`, as uname -m says it. inet: TCP and UDP sockets may be made: only where a network
     namespace of its own leaves nothing to reach but itself. metadata: METADATA is allowed; refuse it (EPERM) where
     the program runs under an id that owns files of the host, for Landlock doesn't guard modes, owners and times. host_files: directories
-    of the host are mounted: no Unix sockets but pairs, no set-uid and set-gid modes.
+    of the host are mounted: no Unix sockets but pairs, no set-uid and set-gid modes. answers: other answers to some calls, by name (shared.py).
     """
     allowed = ALLOWED if metadata else ALLOWED - METADATA
     checks = _checks(inet, host_files)
     missing = _refuse(errno.ENOSYS)
-    answers: dict[int, Code] = {}
+    others = answers or {}
+    codes: dict[int, Code] = {}
     for name, number in syscalls.NUMBERS[machine].items():
-        if name in checks and name in allowed:
-            answers[number] = checks[name]()
+        if name in others:
+            codes[number] = others[name]
+        elif name in checks and name in allowed:
+            codes[number] = checks[name]()
         elif name in allowed:
-            answers[number] = _ALLOW
+            codes[number] = _ALLOW
         else:
-            answers[number] = missing if name in ABSENT else _refuse(errno.EPERM)
+            codes[number] = missing if name in ABSENT else _refuse(errno.EPERM)
 
     ranges: list[tuple[int, Code]] = []  # first number, answer; up to the next first number
-    for number in range(max(answers) + 2):  # the last one stands for all above: unknown, or x32
-        answer = answers.get(number, missing)
+    for number in range(max(codes) + 2):  # the last one stands for all above: unknown, or x32
+        answer = codes.get(number, missing)
         if not ranges or ranges[-1][1] != answer:
             ranges.append((number, answer))
 

@@ -38,11 +38,13 @@ from .kernel import (
     MS_REMOUNT,
 )
 
-#: Where the program works, and what is kept of the code it was given.
+#: Where the program works, and what is kept of the code it was given. ``relocate`` changes these: ask for them when they are needed.
 WORK = "/work"
 CODE = "/code"
 #: Every writable place of a sandbox; all are directories of one capped tmpfs.
 WRITABLE = (WORK, CODE, "/tmp", "/dev/shm")
+#: Where programs find room for temporary files (tempfile(3), TMPDIR).
+TEMPORARY = "/tmp"
 #: Where that tmpfs itself is mounted. No one needs to look at it.
 _STORE = "/run/store"
 _NEW_PROC = "/run/proc"
@@ -74,9 +76,8 @@ _ETC = {
 }
 
 #: What a program may see of /proc besides its own processes: no secrets, and libraries read them.
-_PROC_SHOWN = frozenset(
-    ("self", "thread-self", "mounts", "net", "cpuinfo", "meminfo", "stat", "uptime", "loadavg", "version", "filesystems", "vmstat")
-)
+PROC_SHOWN = ("cpuinfo", "meminfo", "stat", "uptime", "loadavg", "version", "filesystems", "vmstat")
+_PROC_SHOWN = frozenset(("self", "thread-self", "mounts", "net", *PROC_SHOWN))
 
 _AT_RECURSIVE = 0x8000
 _AT_FDCWD = -100
@@ -112,6 +113,18 @@ class Plan:
     def covered(self) -> list[str]:
         """Those of ``bound`` that a sandbox's writable places would hide."""
         return [path for path in self.bound if any(_inside(path, place) for place in WRITABLE)]
+
+
+def relocate(directory: str) -> tuple[str, ...]:
+    """Have this process and those it forks use places under ``directory``, of the host, where there is no file tree of their own. Returns all of them."""
+    places = tuple(f"{directory}/{name}" for name in ("work", "code", "tmp"))
+    globals().update(zip(("WORK", "CODE", "TEMPORARY", "WRITABLE"), (*places, places)))
+    return places
+
+
+def relocated() -> bool:
+    """Whether the places are a directory of the host's."""
+    return not WORK.startswith("/work")
 
 
 def prefixes() -> list[str]:
@@ -175,11 +188,12 @@ def _inside(path: str, other: str) -> bool:
     return path == other or path.startswith(other + "/")
 
 
-def build(root: str, what: Plan, program_id: int | None) -> None:
+def build(root: str, what: Plan, program_id: int | None, own_proc: bool) -> None:
     """Make ``root`` (an empty directory) the root of this process's mount namespace, showing what ``what`` names.
 
-    The mount namespace must be this process's own, and /proc must show the process namespace that the tree is for. ``program_id``: the
-    host's id that programs run as; None where that is the caller. Raises OSError naming the path that could not be mounted, UnsafeMount.
+    The mount namespace must be this process's own, and so must the process namespace for a /proc of it (``own_proc``); otherwise the tree
+    gets the host's. ``program_id``: the host's id that programs run as; None where that is the caller. Raises OSError naming the path that could
+    not be mounted, UnsafeMount.
     """
     kernel.mount(None, "/", None, MS_REC | MS_PRIVATE, None)
     kernel.mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m,nr_inodes=4096")
@@ -204,13 +218,21 @@ def build(root: str, what: Plan, program_id: int | None) -> None:
         os.symlink(target, f"{root}/dev/{name}")
     mounts.attach(root, what.mounts, program_id)
     # A new /proc is only to be had while an unobstructed one is in sight: mount it before the old root goes.
-    kernel.mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
+    mount_proc(root + "/proc", own_proc)
     os.chdir(root)
     kernel.pivot_root(".", ".")
     # The old root is stacked on top of the new one now (pivot_root(2), "pivot_root(".", ".")"): take it off.
     kernel.umount2(".", MNT_DETACH)
     os.chdir("/")
     kernel.mount(None, "/", None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, None)
+
+
+def mount_proc(target: str, own_proc: bool) -> None:
+    """Mount a /proc of our process namespace; or, if that is the host's, the host's."""
+    if own_proc:
+        kernel.mount("proc", target, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=2" if target == _NEW_PROC else None)
+    else:
+        kernel.mount("/proc", target, None, MS_BIND | MS_REC, None)
 
 
 def _bind(source: str, target: str) -> None:
@@ -260,13 +282,13 @@ def private_proc_names() -> tuple[list[str], list[str]]:
     return files, directories
 
 
-def complete(disk_bytes: int, disk_inodes: int, uid: int, private: tuple[list[str], list[str]], covered: list[str]) -> None:
+def complete(disk_bytes: int, disk_inodes: int, uid: int, private: tuple[list[str], list[str]], covered: list[str], own_proc: bool) -> None:
     """Give this sandbox its /proc and its writable places.
 
     Needs a mount namespace of its own. ``uid``, as seen in this user namespace, owns the writable places;
-    ``private`` comes from ``private_proc_names``, asked once; ``covered`` from the plan.
+    ``private`` comes from ``private_proc_names``, asked once; ``covered`` from the plan; ``own_proc`` as for ``build``.
     """
-    kernel.mount("proc", _NEW_PROC, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=2")
+    mount_proc(_NEW_PROC, own_proc)
     try:
         kernel.umount2("/proc", MNT_DETACH)
     except OSError as error:
@@ -279,7 +301,8 @@ def complete(disk_bytes: int, disk_inodes: int, uid: int, private: tuple[list[st
         kernel.mount("/dev/null", f"{_NEW_PROC}/{name}", None, MS_BIND, None)
     for name in directories:
         kernel.mount("/run/store", f"{_NEW_PROC}/{name}", None, MS_BIND, None)
-    kernel.mount(None, _NEW_PROC, None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
+    if files or directories:
+        kernel.mount(None, _NEW_PROC, None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
     kernel.mount(_NEW_PROC, "/proc", None, MS_MOVE, None)
 
     options = f"size={disk_bytes},nr_inodes={disk_inodes},mode=711"

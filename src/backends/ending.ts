@@ -14,7 +14,7 @@ const shownText = z
 
 /** The payload of frame D (sandbox/PROTOCOL.md). */
 export const wardenReport = z.strictObject({
-  cause: z.enum(['exit', 'wall', 'cpu', 'memory', 'output', 'cancel', 'input']),
+  cause: z.enum(['exit', 'wall', 'cpu', 'memory', 'output', 'cancel', 'input', 'disk_full', 'processes']),
   exit_code: z.int().min(0).max(255).nullable(),
   signal: z.int().min(1).max(64).nullable(),
   duration_us: z.int().nonnegative(),
@@ -114,6 +114,13 @@ export function ending(
       };
     case 'states':
       return { status: 'error', reason: 'nothing was run: the session keeps as many states as it can' };
+    case 'disk_full':
+      return {
+        status: 'killed',
+        reason: 'stopped at the limit of what may be on the disk (sandbox.disk_mb, sandbox.disk_inodes)',
+      };
+    case 'processes':
+      return { status: 'killed', reason: `stopped at twice the limit of ${limits.processes} processes and threads` };
     case 'exit':
       return exited(report, error, limits);
   }

@@ -9,6 +9,7 @@ import { totalmem } from 'node:os';
 import type { Backend, Guarantees, Job, JobOutcome, JobSinks, Mount } from '../sandbox.js';
 import { openSandbox, type ReadySandbox } from './connection.js';
 import { runJob, unavailable } from './job.js';
+import type { Layer } from './layers.js';
 import { createPool } from './pool.js';
 import { createSession } from './session.js';
 import { residentBytes } from './footprint.js';
@@ -32,6 +33,8 @@ export interface LinuxOptions {
   readonly diskMb: number;
   readonly diskInodes: number;
   readonly mounts: readonly Mount[];
+  /** Layers that are switched off. */
+  readonly without: readonly Layer[];
 }
 
 /**
@@ -60,6 +63,8 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
       diskMb: options.diskMb,
       diskInodes: options.diskInodes,
       mounts: options.mounts,
+      tier: options.guarantees.tier,
+      without: options.without,
     });
     zygote = starting;
     starting.then(
@@ -160,6 +165,13 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
     },
     async openSession(limits) {
       if (closed) throw new Error('the server is shutting down');
+      // The states of a session are stopped and killed in one step, and its files put back: with its own processes and its own file system.
+      const { tier } = options.guarantees;
+      if (tier !== 'strict' || options.without.some((layer) => layer === 'pid namespace' || layer === 'file tree')) {
+        throw new Error(
+          `sessions need isolation "strict", and what is to be had here is "${tier}" (cordon doctor says why)`,
+        );
+      }
       const session = createSession(await pool.take(), limits, {
         onStart() {
           jobsStarted += 1;

@@ -5,25 +5,11 @@
 import { z } from 'zod';
 import { sandboxDirectory } from '../package.js';
 import type { Interpreter, LayerReport, Tier } from '../sandbox.js';
+import { bestTier, missingFor } from './tiers.js';
 
 const PROBE_TIMEOUT_MS = 20_000;
 
-/** The layers that tier `strict` is made of, by the names probe.py gives them. */
-const STRICT = [
-  'user namespace',
-  'mount and pid namespace',
-  'network namespace',
-  'ipc namespace',
-  'uts namespace',
-  'landlock',
-  'seccomp',
-  'no_new_privs',
-];
-
-/** What no tier needs: more, where it is to be had. */
-const OPTIONAL = ['cgroup'];
-
-/** What was found out; `tier` is the best to be had, null for none, and `problem` says why there is none. */
+/** What was found out; `tier` is the best to be had, null for none, and `problem` says why it is not the strongest one. */
 export interface Probe {
   readonly tier: Tier | null;
   readonly layers: readonly LayerReport[];
@@ -79,12 +65,11 @@ export async function probe(python: string, onProbing?: () => unknown): Promise<
       `sandbox.python is ${JSON.stringify(python)}, and its answer was ${JSON.stringify(ran.stdout.slice(0, 200))}: is it a Python?`,
     );
   }
-  const missing = found.layers.filter((layer) => !layer.available && !OPTIONAL.includes(layer.layer));
-  const strict = missing.length === 0 && STRICT.every((name) => found.layers.some((layer) => layer.layer === name));
+  const missing = missingFor('strict', found.layers);
   return {
-    tier: strict ? 'strict' : null,
+    tier: bestTier(found.layers),
     layers: found.layers,
     interpreter: found.interpreter,
-    problem: strict ? null : missing.map((layer) => `${layer.layer}: ${layer.detail}`).join('; '),
+    problem: missing.length === 0 ? null : missing.map(({ layer, detail }) => `${layer}: ${detail}`).join('; '),
   };
 }

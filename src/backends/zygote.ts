@@ -10,6 +10,8 @@ import type { Readable } from 'node:stream';
 import { z } from 'zod';
 import { sandboxDirectory } from '../package.js';
 import type { Mount } from '../sandbox.js';
+import type { Tier } from '../sandbox.js';
+import type { Layer } from './layers.js';
 import { createWorkspace } from './workspace.js';
 
 /** What the zygote is started with; a change of any means another zygote. */
@@ -22,6 +24,9 @@ export interface ZygoteOptions {
   readonly diskInodes: number;
   /** Directories of the host that every sandbox shows. */
   readonly mounts: readonly Mount[];
+  readonly tier: Tier;
+  /** Layers that are switched off. */
+  readonly without: readonly Layer[];
 }
 
 /** The zygote ended, or (not `certain`) something ended as if it had: another one may do what was asked. */
@@ -117,6 +122,8 @@ async function launch(options: ZygoteOptions): Promise<{ zygote: Zygote } | { hu
       disk_mb: options.diskMb,
       disk_inodes: options.diskInodes,
       mounts: options.mounts,
+      tier: options.tier,
+      without: options.without,
       preload: options.preload,
     }) + '\n',
   );

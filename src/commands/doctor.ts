@@ -1,25 +1,45 @@
 /** `cordon doctor`: what confines programs on this machine, and what would help where something is missing. */
 import { parseArgs } from 'node:util';
+import { isLayer, LAYERS, TIER_LAYERS, type Layer } from '../backends/layers.js';
 import { probe } from '../backends/probe.js';
-import { selectBackend } from '../backends/select.js';
+import { BackendUnavailable, selectBackend, type Weakened } from '../backends/select.js';
+import { isEnough, missingFor, TIERS } from '../backends/tiers.js';
 import { jobLimits, type SandboxSettings } from '../policy/schema.js';
 import type { LayerReport, Tier } from '../sandbox.js';
 import { readPolicy, StartRefused } from '../startup.js';
 
 export const help = `cordon doctor: what confines programs on this machine, and what is missing
 
-Usage: cordon doctor [--policy FILE]
+Usage: cordon doctor [--policy FILE] [--tier TIER] [--without LAYER]...
+
+  --tier TIER      try this tier (strict, confined, none), not the best that is to be had
+  --without LAYER  run the program with this layer switched off, and say what then still holds; for trying out only: no policy
+                   and no client can switch a layer off. Layers: ${Object.keys(LAYERS).join(', ')}
 
 Tries every layer of the sandbox for real, with the interpreter that the policy names, then runs a program in one.
 Exit status: 0 if the isolation that the policy asks for is to be had and the program ran, 1 if not, 2 for a wrong policy or
 command line.
 `;
 
-/** From the weakest to the strongest. */
-const TIERS: readonly Tier[] = ['none', 'confined', 'strict'];
-
 export async function main(argv: readonly string[]): Promise<number> {
-  const { values } = parseArgs({ args: [...argv], options: { policy: { type: 'string' } }, strict: true });
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      policy: { type: 'string' },
+      tier: { type: 'string' },
+      without: { type: 'string', multiple: true, default: [] },
+    },
+    strict: true,
+  });
+  const wanted = TIERS.find((one) => one === values.tier);
+  const unknown = values.without.find((name) => !isLayer(name)) ?? (wanted === undefined ? values.tier : undefined);
+  if (unknown !== undefined) {
+    process.stderr.write(
+      `cordon doctor: ${JSON.stringify(unknown)} is no layer and no tier: see cordon doctor --help\n`,
+    );
+    return 2;
+  }
+  const without = values.without.filter(isLayer);
   let settings;
   let from: string;
   try {
@@ -32,7 +52,8 @@ export async function main(argv: readonly string[]): Promise<number> {
     return error.status;
   }
   const { tier, layers, interpreter, problem } = await probe(settings.python);
-  const enough = tier !== null && TIERS.indexOf(tier) >= TIERS.indexOf(settings.isolation);
+  const enough = tier !== null && isEnough(tier, settings.isolation);
+  const tried = wanted ?? tier;
   const lines = [
     `system     ${process.platform} ${process.arch}, Node ${process.versions.node}`,
     `python     ${interpreter === null ? `${settings.python}: not to be had` : `${interpreter.version} (${interpreter.executable}), ${interpreter.packages.length} packages`}`,
@@ -44,9 +65,14 @@ export async function main(argv: readonly string[]): Promise<number> {
       ? `yes: isolation "${tier}" is to be had here`
       : `no: isolation "${settings.isolation}" can't be had here${problem === null ? '' : `: ${problem}`}`,
   ];
+  if (tier !== null && tier !== 'strict') {
+    const missing = missingFor('strict', layers).map(({ layer }) => layer);
+    lines.push(`     "strict" would need: ${missing.join(', ')} (the fixes are above)`);
+  }
+  if (tried !== null) lines.push('', ...holding(tried, without), '');
   process.stdout.write(`${lines.join('\n')}\n`);
   if (!enough) return 1;
-  const trial = await tryRun(settings);
+  const trial = await tryRun(settings, { ...(wanted === undefined ? {} : { tier: wanted }), without });
   process.stdout.write(`${trial.ok ? 'yes' : 'no'}: ${trial.words}\n`);
   return trial.ok ? 0 : 1;
 }
@@ -55,8 +81,14 @@ export async function main(argv: readonly string[]): Promise<number> {
 const TRIALS = 5;
 
 /** One program in one sandbox, made ready before: what a call takes here, and what waits in memory for it. */
-async function tryRun(settings: SandboxSettings): Promise<{ ok: boolean; words: string }> {
-  const backend = await selectBackend({ ...settings, minimum: settings.isolation, preload: [], warm: 1 });
+async function tryRun(settings: SandboxSettings, weaken: Weakened): Promise<{ ok: boolean; words: string }> {
+  let backend;
+  try {
+    backend = await selectBackend({ ...settings, minimum: settings.isolation, preload: [], warm: 1, weaken });
+  } catch (error) {
+    if (!(error instanceof BackendUnavailable)) throw error;
+    return { ok: false, words: error.message };
+  }
   try {
     const job = { runId: 'doctor', code: 'print(6 * 7)', stdin: '', files: [], limits: jobLimits(settings) };
     let fastestMs = Infinity;
@@ -74,6 +106,14 @@ async function tryRun(settings: SandboxSettings): Promise<{ ok: boolean; words: 
   } finally {
     await backend.close();
   }
+}
+
+/** What holds in a tier, a line a layer; those that are switched off are said so. */
+function holding(tier: Tier, without: readonly Layer[]): string[] {
+  return [
+    `what holds in tier "${tier}"${without.length > 0 ? `, without ${without.join(' and ')}` : ''}:`,
+    ...TIER_LAYERS[tier].map((layer) => `  ${without.includes(layer) ? 'OFF' : 'on '}  ${layer}: ${LAYERS[layer]}`),
+  ];
 }
 
 /** A line a layer, with what was found; the fix of a missing one below it. */

@@ -94,6 +94,11 @@ function greeting({ rooms, backend, loaded, origin, state }: Started): string {
     `version ${packageVersion()}, serving MCP on stdin and stdout`,
     `policy: ${loaded.source} (${origin})`,
     ...policyLines(loaded.policy).map((line) => `  ${line}`),
+    ...(tier === 'strict'
+      ? []
+      : [
+          `WARNING: isolation is "${tier}", not "strict": ${WEAKER[tier]} cordon doctor says what would raise it; "isolation": "strict" in the policy refuses to start without.`,
+        ]),
     `sandbox: tier ${tier}, Python ${interpreter.version} (${interpreter.executable})`,
     `state: ${state}`,
     `audit log: ${rooms.audit.path ?? 'off'}`,
@@ -101,6 +106,11 @@ function greeting({ rooms, backend, loaded, origin, state }: Started): string {
   if (process.stdin.isTTY) lines.push('this is a server for MCP clients, and stdin is a terminal: see cordon --help');
   return lines.map((line) => `cordon: ${line}\n`).join('');
 }
+
+const WEAKER = {
+  confined: 'programs share the namespaces of this machine, behind landlock and seccomp.',
+  none: 'PROGRAMS CAN DO WHAT THIS USER CAN DO, within resource limits only.',
+} as const;
 
 function policyLines(policy: Policy): string[] {
   const tools = Object.keys(policy.tools);

@@ -255,10 +255,10 @@ export const sandboxSchema = z
   .strictObject({
     isolation: z
       .enum(['strict', 'confined', 'none'])
-      .default('strict')
+      .default('confined')
       .describe(
-        'The weakest confinement that is acceptable. strict: namespaces, landlock and seccomp; confined: landlock and ' +
-          'seccomp; none: resource limits only. The server does not start below it.',
+        'The weakest confinement that is acceptable; the best that is to be had is taken. strict: namespaces, landlock and seccomp; ' +
+          'confined: landlock and seccomp; none: resource limits only. The server does not start below it.',
       ),
     python: z
       .string()

@@ -111,12 +111,13 @@ try: sqlite3.connect(C["secretFile"]).execute("select * from x")
 except sqlite3.DatabaseError as e:
     if "not a database" in str(e): return open(C["secretFile"]).read()`,
   },
-  { name: 'whether a file exists', code: py`return os.path.exists(C["secretFile"])` },
-  { name: 'size and times of a file', code: py`return os.stat(C["secretFile"]).st_size` },
-  { name: 'access(2) on a file', code: py`return os.access(C["secretFile"], os.R_OK)` },
+  { name: 'whether a file exists', promisedIn: ['strict'], code: py`return os.path.exists(C["secretFile"])` },
+  { name: 'size and times of a file', promisedIn: ['strict'], code: py`return os.stat(C["secretFile"]).st_size` },
+  { name: 'access(2) on a file', promisedIn: ['strict'], code: py`return os.access(C["secretFile"], os.R_OK)` },
   { name: 'listing a directory', code: py`return os.listdir(C["open"])` },
   {
     name: 'entering a directory',
+    promisedIn: ['strict'],
     code: py`
 os.chdir(C["open"])
 return os.getcwd()`,
@@ -174,14 +175,14 @@ return True`,
   {
     name: 'changing the mode of a file',
     code: py`
-os.chmod(C["secretFile"], 0o644)
-return True`,
+os.chmod(C["secretFile"], 0o604)
+return os.stat(C["secretFile"]).st_mode & 0o777 == 0o604`,
   },
   {
     name: 'changing the times of a file',
     code: py`
-os.utime(C["secretFile"])
-return True`,
+os.utime(C["secretFile"], (1, 1))
+return os.stat(C["secretFile"]).st_mtime == 1`,
   },
   {
     name: 'setting an extended attribute',
@@ -233,8 +234,9 @@ return True`,
     name: 'changing the mode of a library file',
     needs: 'root',
     code: py`
-os.chmod(json.__file__, os.stat(json.__file__).st_mode & 0o777)
-return True`,
+before = os.stat(json.__file__)
+os.chmod(json.__file__, before.st_mode & 0o777)
+return os.stat(json.__file__).st_ctime_ns != before.st_ctime_ns`,
   },
   { name: 'writing to the kernel’s core pattern', needs: 'root', code: openToWrite('"/proc/sys/kernel/core_pattern"') },
   {

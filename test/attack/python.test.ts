@@ -47,7 +47,7 @@ return found`,
 def deepest():
     frame, found = sys._getframe(), []
     while frame:
-        if os.path.basename(frame.f_code.co_filename) in ("program.py", "execute.py", "warden.py", "make.py", "run.py", "zygote.py") and os.path.exists(frame.f_code.co_filename): found.append(frame.f_code.co_filename)
+        if os.path.basename(frame.f_code.co_filename) in ("program.py", "execute.py", "warden.py", "make.py", "run.py", "zygote.py") and os.access(os.path.dirname(frame.f_code.co_filename), os.R_OK): found.append(open(frame.f_code.co_filename).read(9))
         frame = frame.f_back
     return found
 return globals().get("outer", lambda f: f())(deepest)`,

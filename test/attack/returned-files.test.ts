@@ -222,7 +222,7 @@ for (const trick of TRICKS) {
   test(`returned files: ${name} gets nothing out, and costs no other file`, { skip }, async () => {
     const left = leftFiles();
     // The deep ones leave the directory they began in: the last file is to lie in it.
-    const program = `open("aaa", "w").write("fine")\n${programOf(code)}\nopen("/work/zzz", "w").write("fine")`;
+    const program = `import os\nHOME = os.getcwd()\nopen("aaa", "w").write("fine")\n${programOf(code)}\nopen(HOME + "/zzz", "w").write("fine")`;
     const outcome = await sandbox.run(program, { limits, onFile: left.onFile });
     assert.equal(outcome.status, 'ok', `${outcome.reason}\n${outcome.stderr.text}`);
     assert.equal(left.files.get('aaa')?.toString(), 'fine');

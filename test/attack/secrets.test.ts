@@ -167,6 +167,7 @@ return found`,
   },
   {
     name: 'the name of the machine',
+    promisedIn: ['strict'],
     code: py`
 name = socket.gethostname()
 return name if name != "sandbox" else None`,
@@ -247,7 +248,7 @@ const abort = new AbortController();
 let running: Promise<unknown> | undefined;
 before(async () => {
   if (sandbox.missing !== false) return;
-  const code = `kept = ["${other}"] * 1000\nimport os\nos.environ["KEPT"] = kept[0]\nopen("/tmp/kept", "w").write(kept[0])\nopen("/dev/shm/kept", "w").write(kept[0])\nprint("up")\nimport time`;
+  const code = `kept = ["${other}"] * 1000\nimport os\nos.environ["KEPT"] = kept[0]\nopen(os.environ.get("TMPDIR", "/tmp") + "/kept", "w").write(kept[0])\ntry: open("/dev/shm/kept", "w").write(kept[0])\nexcept OSError: pass\nprint("up")\nimport time`;
   await sandbox.run(code, { stdin: other });
   ({ outcome: running } = await runUntil('up', sandbox.run, `${code}\ntime.sleep(3600)`, {
     stdin: other,

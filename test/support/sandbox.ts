@@ -12,7 +12,8 @@ import { join } from 'node:path';
 import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackendUnavailable, selectBackend, type BackendSettings } from '../../src/backends/select.js';
-import type { Backend, InputFile, JobLimits, JobOutcome, JobSinks } from '../../src/sandbox.js';
+import { TIERS } from '../../src/backends/tiers.js';
+import type { Backend, InputFile, JobLimits, JobOutcome, JobSinks, Tier } from '../../src/sandbox.js';
 
 /** The interpreter of the tests: Debian's own where there is one, for a shim in front of it is a test of its own. */
 export const PYTHON = existsSync('/usr/bin/python3') ? '/usr/bin/python3' : 'python3';
@@ -66,12 +67,20 @@ elif libc.unshare(0x7E020000) != 0: print("user namespaces")
 elif libc.mount(None, b"/", None, 0x44000, None) != 0: print("mounts in user namespaces")
 `;
 
+/** The tier to test: the strongest, or, by the environment, another one: `CORDON_TEST_TIER=confined`. */
+export const TIER = tierToTest(process.env.CORDON_TEST_TIER ?? 'strict');
+
+function tierToTest(name: string): Tier {
+  const tier = TIERS.find((one) => one === name);
+  if (tier === undefined) throw new Error(`CORDON_TEST_TIER is ${name}, expected one of ${TIERS.join(', ')}`);
+  return tier;
+}
+
 /** Open a backend; it is closed after the tests of the file. Throws whatever is not the machine's lack. */
 export async function openSandbox(settings: Partial<BackendSettings> = {}): Promise<TestSandbox> {
   let backend: Backend;
   try {
     backend = await selectBackend({
-      minimum: 'strict',
       python: PYTHON,
       preload: [],
       warm: 1,
@@ -79,6 +88,8 @@ export async function openSandbox(settings: Partial<BackendSettings> = {}): Prom
       diskInodes: 1024,
       mounts: [],
       ...settings,
+      minimum: TIER,
+      weaken: { tier: TIER, ...settings.weaken },
     });
   } catch (error) {
     const lack = machineLacks();

@@ -38,7 +38,7 @@ describe('a valid policy', () => {
       all_tools: { limits: [] },
       tools: {},
       sandbox: {
-        isolation: 'strict',
+        isolation: 'confined',
         python: 'python3',
         preload: [],
         warm: 2,
@@ -99,13 +99,13 @@ describe('the shipped policy', () => {
     throw new Error('no policy.json above this test');
   };
 
-  it('denies by default and lets code run, under a limit, and sessions be kept, and in the strict tier', async () => {
+  it('denies by default and lets code run, under a limit, and sessions be kept, and in no tier below confined', async () => {
     const { policy } = await shipped();
     assert.equal(policy.default, 'deny');
     const sessionTools = ['session_list', 'session_fork', 'session_rewind', 'session_end'];
     assert.deepEqual(Object.keys(policy.tools), ['code_execute', ...sessionTools]);
     assert.equal(policy.tools.code_execute?.limits.length, 1);
-    assert.equal(policy.sandbox.isolation, 'strict');
+    assert.equal(policy.sandbox.isolation, 'confined');
   });
 
   it('writes out the defaults of the sandbox', async () => {
