@@ -77,7 +77,7 @@ class StepMeter(usage.Meter):
         self._states = frozenset(states)
         self._before_us = before_us
         #: CPU ticks of everything when the step began.
-        self._before_ticks = sum(_ticks(pid) for pid in [*self._states, first])
+        self._before_ticks = sum(_ticks(pid) for pid in [*self._states, child.pid])
         self._total_us = before_us
 
     def start(self) -> None:
