@@ -16,7 +16,7 @@ import { createSocket } from 'node:dgram';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { PYTHON, TIER, unconfined, type RunOptions, type TestSandbox } from '../support/sandbox.js';
+import { PYTHON, TIER, unconfined, type RunOptions, type TestSandbox, type Unconfined } from '../support/sandbox.js';
 import type { JobOutcome, Tier } from '../../src/sandbox.js';
 
 /** Python source as it is: backslashes are Python's. */
@@ -38,6 +38,12 @@ export interface Attack {
   /** The control has to print the secret, not just anything. */
   readonly wants?: 'secret';
   readonly options?: RunOptions;
+  /** The body of an earlier run, which leaves something for the attack to find. */
+  readonly first?: string;
+  /** In the control, the earlier run is one process with the attack, as it would be in an interpreter that is shared. */
+  readonly sameProcess?: boolean;
+  /** Run in the control when all is over: takes away what was left on the machine. */
+  readonly undo?: string;
   /** How the attacking program may end inside; it may just fail by default. */
   readonly ends?: readonly JobOutcome['status'][];
   /** More to check of what became of it inside. */
@@ -164,6 +170,55 @@ except BaseException as error:
 `;
 }
 
+/** What an attack got inside: null for nothing, or a sentence. `secret`: what must not come out by any way. */
+export function gotThrough(attack: Attack, outcome: JobOutcome, secret: string): string | null {
+  const told = /^GOT.*$/m.exec(outcome.stdout.text);
+  if (told !== null) return told[0].slice(0, 300);
+  const all = JSON.stringify(outcome);
+  if (all.includes(secret)) return `the secret came out: ${all}`;
+  const ends = attack.ends ?? ['ok'];
+  const said = `${outcome.stdout.text}${outcome.stderr.text}`;
+  if (!ends.includes(outcome.status)) return `${outcome.status}: ${outcome.reason}\n${said}`;
+  // An attack that ran to its end says what stopped it: one that never ran would prove nothing.
+  if (outcome.status === 'ok' && !/^(STOPPED|NOTHING)/m.test(outcome.stdout.text)) return `it did not run: ${said}`;
+  try {
+    attack.check?.(outcome);
+  } catch (error) {
+    return String(error);
+  }
+  return null;
+}
+
+/** Run an attack in a sandbox, after the run that prepares it, where it has one. */
+export async function runAttack(
+  attack: Attack,
+  told: Canaries['told'],
+  run: TestSandbox['run'],
+): Promise<{ outcome: JobOutcome; ran: string | null }> {
+  let failed: string | null = null;
+  if (attack.first !== undefined) {
+    const first = await run(programOf({ ...attack, code: `${attack.first}\nreturn False` }, told, false));
+    if (first.status !== 'ok')
+      failed = `the run before it ended as ${first.status}: ${first.reason}${first.stderr.text}`;
+  }
+  return { outcome: await run(programOf(attack, told, false), attack.options), ran: failed };
+}
+
+/** The control: what the attack gets without a sandbox; its last line says so. */
+export async function runControl(attack: Attack, told: Canaries['told']): Promise<Unconfined> {
+  const { first, undo } = attack;
+  if (first === undefined) return unconfined(programOf(attack, told, true));
+  const alone = (code: string) => unconfined(programOf({ ...attack, code }, told, true));
+  try {
+    if (attack.sameProcess === true) return await alone(`${first}\n${attack.code}`);
+    const before = await alone(`${first}\nreturn False`);
+    const ran = await alone(attack.code);
+    return { ...ran, stderr: `before: ${before.stdout}${before.stderr}\n${ran.stderr}` };
+  } finally {
+    if (undo !== undefined) await alone(undo);
+  }
+}
+
 /** Two tests for each attack: that it gets nothing inside, and that it works outside. */
 export function attackTests(goal: string, attacks: readonly Attack[], sandbox: TestSandbox): void {
   let canaries: Canaries | undefined;
@@ -181,18 +236,9 @@ export function attackTests(goal: string, attacks: readonly Attack[], sandbox: T
     const skip = sandbox.missing || (promised ? false : `tier ${TIER} does not promise it`);
     test(`${goal}: ${attack.name} gets nothing`, { skip }, async () => {
       const { secret, told } = ready();
-      const outcome = await sandbox.run(programOf(attack, told, false), attack.options);
-      const all = JSON.stringify(outcome);
-      assert.doesNotMatch(outcome.stdout.text, /^GOT/m);
-      assert.ok(!all.includes(secret), `the secret came out: ${all}`);
-      const ends = attack.ends ?? ['ok'];
-      assert.ok(
-        ends.includes(outcome.status),
-        `${outcome.status}: ${outcome.reason}\n${outcome.stdout.text}${outcome.stderr.text}`,
-      );
-      // An attack that ran to its end says what stopped it: one that never ran would prove nothing.
-      if (outcome.status === 'ok') assert.match(outcome.stdout.text, /^(STOPPED|NOTHING)/m, outcome.stderr.text);
-      attack.check?.(outcome);
+      const { outcome, ran } = await runAttack(attack, told, sandbox.run);
+      assert.equal(ran, null);
+      assert.equal(gotThrough(attack, outcome, secret), null);
     });
 
     const needsRoot = attack.needs === 'root' && process.getuid?.() !== 0 ? 'needs root' : false;
@@ -200,8 +246,11 @@ export function attackTests(goal: string, attacks: readonly Attack[], sandbox: T
       `${goal}, control: ${attack.name} succeeds without a sandbox`,
       { skip: sandbox.missing || needsRoot },
       async (t) => {
-        const { secret, told } = ready();
-        const ran = await unconfined(programOf(attack, told, true));
+        // What one left must not be what another finds.
+        const own = attack.first === undefined ? null : await createCanaries();
+        t.after(() => own?.close());
+        const { secret, told } = own ?? ready();
+        const ran = await runControl(attack, told);
         if (attack.needs === 'kernel' && !/^GOT/m.test(ran.stdout)) {
           t.skip(`not to be had on this machine even without a sandbox: ${ran.stdout.trim()}`);
           return;

@@ -1,7 +1,6 @@
 /** Goal: to reach anything outside by any family of sockets. */
 
-import { openSandbox } from '../support/sandbox.js';
-import { attackTests, py, type Attack } from './attack.js';
+import { py, type Attack } from './attack.js';
 
 /** Families beside Unix, IPv4 and IPv6 (linux/socket.h), with a type each takes. */
 const FAMILIES: readonly (readonly [name: string, family: number, type: number, protocol: number, root: boolean])[] = [
@@ -44,7 +43,7 @@ with socket.socket(socket.${family}) as s:
     s.settimeout(5); s.connect((${host}, ${port}))
     return s.recv(100).decode()`;
 
-const ATTACKS: readonly Attack[] = [
+export const attacks: readonly Attack[] = [
   { name: 'TCP to the host’s loopback', wants: 'secret', code: ASK_TCP('AF_INET', '"127.0.0.1"', 'C["tcpPort"]') },
   {
     name: 'TCP to another address of the host’s loopback',
@@ -293,6 +292,3 @@ for family in (1, 2, 10):
 return found or (not C["inside"] and "an ordinary user gets none either")`,
   },
 ];
-
-const sandbox = await openSandbox({ warm: 1 });
-attackTests('network', ATTACKS, sandbox);

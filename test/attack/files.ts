@@ -1,12 +1,11 @@
 /** Goal: to read, write, or find out about files outside, and to change what later programs run. */
 
-import { openSandbox } from '../support/sandbox.js';
-import { attackTests, py, type Attack } from './attack.js';
+import { py, type Attack } from './attack.js';
 
 /** Opening a file to write, without writing: the control must not change the machine. */
 const openToWrite = (path: string): string => `return os.open(${path}, os.O_WRONLY | os.O_CLOEXEC) > 0`;
 
-const ATTACKS: readonly Attack[] = [
+export const attacks: readonly Attack[] = [
   { name: 'reading a file by its path', wants: 'secret', code: py`return open(C["secretFile"]).read()` },
   {
     name: 'reading a file by way of ..',
@@ -400,6 +399,3 @@ for base in (C.get("run"), "/run/store/work", "/run/store/tmp", "/run/store/dev-
 return found`,
   },
 ];
-
-const sandbox = await openSandbox({ warm: 1 });
-attackTests('files', ATTACKS, sandbox);

@@ -1,9 +1,6 @@
 /** Goal: to leave something that a later run, or one at the same time, comes upon. */
 
-import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { openSandbox, unconfined } from '../support/sandbox.js';
-import { createCanaries, programOf, py, type Attack, type Canaries } from './attack.js';
+import { py, type Attack } from './attack.js';
 
 interface Planting {
   readonly name: string;
@@ -34,7 +31,7 @@ ${body
     os._exit(0)
 os.wait(); time.sleep(0.2)`;
 
-const PLANTINGS: readonly Planting[] = [
+const plantings: readonly Planting[] = [
   ...['/tmp', '/work', '/dev/shm', '/code', '/var/tmp', '~'].map((place): Planting => ({
     name: `a file in ${place}`,
     control: 'processes',
@@ -275,42 +272,12 @@ except BlockingIOError: return True`,
   },
 ];
 
-const sandbox = await openSandbox({ warm: 1 });
-let canaries: Canaries | undefined;
-before(async () => {
-  if (sandbox.missing === false) canaries = await createCanaries();
-});
-after(() => canaries?.close());
-
-for (const { name, plant, look, control, needs, undo } of PLANTINGS) {
-  test(`persistence: ${name} is not there in the next run`, { skip: sandbox.missing }, async () => {
-    assert.ok(canaries !== undefined);
-    const planted = await sandbox.run(programOf({ name, code: `${plant}\nreturn False` }, canaries.told, false));
-    assert.equal(planted.status, 'ok', planted.reason + planted.stderr.text);
-    const looked = await sandbox.run(programOf({ name, code: look }, canaries.told, false));
-    assert.equal(looked.status, 'ok', looked.reason + looked.stderr.text);
-    assert.match(looked.stdout.text, /^(STOPPED|NOTHING)/m);
-    assert.doesNotMatch(looked.stdout.text, /^GOT/m);
-  });
-
-  test(`persistence, control: ${name} is there without a sandbox`, { skip: sandbox.missing }, async (t) => {
-    const { told } = await createCanariesOnce();
-    const first = { name, code: control === 'one process' ? `${plant}\n${look}` : `${plant}\nreturn False` };
-    let ran = await unconfined(programOf(first, told, true));
-    const plantedAs = ran.stdout;
-    if (control === 'processes') ran = await unconfined(programOf({ name, code: look }, told, true));
-    if (undo !== undefined) await unconfined(programOf({ name, code: undo }, told, true));
-    if (needs === 'kernel' && !/^GOT/m.test(ran.stdout)) {
-      t.skip(`not to be had on this machine even without a sandbox: ${plantedAs.trim()}, ${ran.stdout.trim()}`);
-      return;
-    }
-    assert.match(ran.stdout, /^GOT/m, plantedAs + ran.stdout + ran.stderr);
-  });
-}
-
-/** Each control has canaries of its own: what one planted must not be what another finds. */
-async function createCanariesOnce(): Promise<Canaries> {
-  const own = await createCanaries();
-  after(() => own.close());
-  return own;
-}
+/** As attacks: what the second run finds of what the first one left. */
+export const attacks: readonly Attack[] = plantings.map(({ name, plant, look, control, needs, undo }) => ({
+  name,
+  first: plant,
+  code: look,
+  sameProcess: control === 'one process',
+  ...(needs !== undefined && { needs }),
+  ...(undo !== undefined && { undo }),
+}));
