@@ -36,9 +36,11 @@ export function chain(after: Link, said: object): { readonly line: string; reado
   return { line: `${covered},"hash":"${hash}"}`, link: { seq, hash } };
 }
 
+const decoder = new TextDecoder();
+
 /** Read a line back. @param bytes the line without its newline */
 export function readChained(bytes: Uint8Array): ChainedLine {
-  const text = new TextDecoder().decode(bytes);
+  const text = decoder.decode(bytes);
   const start = START.exec(text);
   const end = END.exec(text);
   const seq = start === null ? null : Number(start[1]);

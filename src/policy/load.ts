@@ -26,15 +26,21 @@ export interface PolicyProblem {
   readonly line: number | null;
 }
 
+/** No one reads more at once, and what is sent to a terminal or a log stays small. */
+const maxProblems = 100;
+
 /** A policy that cannot be used; `message` is written for a terminal and lists every problem. */
 export class PolicyError extends Error {
   override readonly name = 'PolicyError';
+  /** The first ones, in the order of the file. */
+  readonly problems: readonly PolicyProblem[];
   constructor(
     readonly source: string,
-    readonly problems: readonly PolicyProblem[],
+    problems: readonly PolicyProblem[],
     options?: ErrorOptions,
   ) {
     super(messageOf(source, problems), options);
+    this.problems = problems.slice(0, maxProblems);
   }
 }
 
@@ -231,13 +237,16 @@ function deepFreeze<T>(value: T): T {
 
 function messageOf(source: string, problems: readonly PolicyProblem[]): string {
   const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`;
-  const parts = problems.map(({ pointer: place, expected, got, hint, line }) =>
-    [
-      `  ${place === '' ? '(the whole file)' : place}${line === null ? '' : `, line ${line}`}`,
-      `    expected  ${expected}`,
-      `    got       ${got}`,
-      ...(hint === null ? [] : [`    hint      ${hint}`]),
-    ].join('\n'),
-  );
+  const parts = problems
+    .slice(0, maxProblems)
+    .map(({ pointer: place, expected, got, hint, line }) =>
+      [
+        `  ${place === '' ? '(the whole file)' : place}${line === null ? '' : `, line ${line}`}`,
+        `    expected  ${expected}`,
+        `    got       ${got}`,
+        ...(hint === null ? [] : [`    hint      ${hint}`]),
+      ].join('\n'),
+    );
+  if (problems.length > maxProblems) parts.push(`  and ${problems.length - maxProblems} more`);
   return `${source === '' ? 'the policy (an empty path)' : source}: not a valid policy, ${count}\n\n${parts.join('\n\n')}\n`;
 }

@@ -82,6 +82,7 @@ function valueOf(line: LoggedLine, path: readonly string[]): unknown {
 
 /** A line of the file as an object; null where it is none. */
 export function parseLine(text: string): LoggedLine | null {
+  if (!text.startsWith('{')) return null; // a throw for each of a million such lines would take its time
   try {
     const value: unknown = JSON.parse(text);
     return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as LoggedLine) : null;

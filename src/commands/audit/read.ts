@@ -10,10 +10,12 @@ export interface ReadLine {
   readonly ended: boolean;
 }
 
+const decoder = new TextDecoder();
+
 export function* linesIn({ files }: Snapshot): Generator<ReadLine> {
   for (const { descriptor, bytes } of files) {
     for (const { bytes: raw, ended } of linesOf(descriptor, 0, bytes)) {
-      const text = new TextDecoder().decode(raw);
+      const text = decoder.decode(raw);
       yield { text, line: parseLine(text), ended };
     }
   }

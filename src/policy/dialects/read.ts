@@ -45,6 +45,7 @@ async function readYaml(text: string): Promise<{ document: ForeignDocument } | {
       lineCounter: lines,
       prettyErrors: false,
       merge: true,
+      stringKeys: true, // a key that is a list would become a text of the package's own making
       customTags: ['timestamp'],
     });
     const wrong = [...parsed.errors, ...parsed.warnings];

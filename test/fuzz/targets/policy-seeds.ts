@@ -1,0 +1,59 @@
+/** Policies to begin from, and the words they are made of. */
+
+export const POLICY_SEEDS: readonly string[] = [
+  '{"version":"1","default":"deny","tools":{"code_execute":{"limits":[{"counter":"c","window":"minute","max":10,"scope":"grant"}]}}}',
+  '{"version":"1","default":"allow","hide":["*"],"all_tools":{"limits":[]},"tools":{"a":{"require":[{"conditions":[{"path":"args.code","op":"regex","value":"^a+$"}],"on_deny":"no"}]}}}',
+  '{"version":"1","default":"deny","tools":{"code_execute":{"deny_if":[{"conditions":[{"path":"code.lines","op":"gt","value":200}]}],"limits":[{"counter":"cpu","window":"day","max":3600,"scope":"server","charge":"cpu_seconds","align":"sliding"}]}},"sandbox":{"isolation":"strict","preload":["numpy"],"memory_mb":2048,"timeout_seconds":20.5}}',
+  '{"version":"1","default":"deny","tools":{"code_execute":{"require_approval":[{"conditions":[{"path":"code.imports","op":"in","value":["socket"]}],"message":"m","timeout_seconds":120,"remember":"same_code"}]}}}',
+];
+
+export const POLICY_WORDS: readonly string[] = [
+  ...[
+    '"version":"1"',
+    '"default":"deny"',
+    '"tools":{',
+    '"hide":',
+    '"require":[',
+    '"deny_if":[',
+    '"limits":[',
+    '"conditions":[',
+  ],
+  ...[
+    '"path":"args.code"',
+    '"path":"code.imports"',
+    '"path":"call.hour"',
+    '"op":"regex"',
+    '"op":"in"',
+    '"op":"lt"',
+    '"op":"exists"',
+  ],
+  ...[
+    '"value":',
+    '"(a+)+$"',
+    '"[["',
+    '"\\\\p{L}"',
+    '"window":"day"',
+    '"max":1',
+    '"charge":"args.n"',
+    '"scope":"server"',
+    '"shadow":true',
+  ],
+  ...[
+    '"sandbox":{',
+    '"memory_mb":',
+    '1e999',
+    '-0',
+    '0.1',
+    '9007199254740993',
+    '\\ud800',
+    '"__proto__":',
+    '{',
+    '}',
+    '[',
+    ']',
+    ',',
+    ':',
+    'null',
+    'true',
+  ],
+];
