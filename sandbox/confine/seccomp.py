@@ -49,7 +49,6 @@ _FILES = """
     getcwd chdir fchdir getdents getdents64 mkdir mkdirat rmdir rename renameat renameat2
     link linkat unlink unlinkat symlink symlinkat readlink readlinkat mknod mknodat umask
     getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr
-    inotify_init inotify_init1 inotify_add_watch inotify_rm_watch
 """
 _METADATA = """
     chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes futimesat utimensat
@@ -100,9 +99,13 @@ ABSENT: frozenset[str] = frozenset(
     cachestat map_shadow_stack futex_waitv futex_wake futex_wait futex_requeue statmount listmount listns
     lsm_get_self_attr lsm_set_self_attr lsm_list_modules setxattrat getxattrat listxattrat removexattrat
     open_tree_attr file_getattr file_setattr rseq_slice_yield
+    inotify_init inotify_init1 inotify_add_watch inotify_rm_watch
     """.split()
 )
-"""Refused with ENOSYS, as by a kernel without them: libraries that use these fall back on it, and give up on EPERM."""
+"""Refused with ENOSYS, as by a kernel without them: libraries that use these fall back on it, and give up on EPERM.
+
+inotify would tell of every process of the machine that opens a file of the library: the mounts are the sandbox's own, the files are not.
+"""
 
 # linux/audit.h: ELF machine number, 64-bit, little-endian
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -288,6 +291,15 @@ def _check_personality() -> Code:
     return _low(0) + _when_one_of((0, 0xFFFFFFFF), _ALLOW, _refuse(errno.EPERM))
 
 
+# linux/fcntl.h: being told when somebody opens a file (inotify's forerunner), or holding him up until the lease is given back
+_FCNTL_REFUSED = (1024, 1026)  # F_SETLEASE, F_NOTIFY
+
+
+def _check_fcntl() -> Code:
+    """fcntl(unsigned int fd, unsigned int cmd, ...)"""
+    return _low(1) + _when_one_of(_FCNTL_REFUSED, _refuse(errno.EPERM), _ALLOW)
+
+
 # linux/prctl.h. Not here, and so refused: SET_SECCOMP, SET_MM, SET_SYSCALL_USER_DISPATCH, SCHED_CORE, SET_PTRACER,
 # SET_CHILD_SUBREAPER (orphans are the warden's), SET_TSC, capabilities and securebits.
 _PRCTLS = {
@@ -330,6 +342,7 @@ def _check_prlimit64() -> Code:
 def _checks(inet: bool, host_files: bool) -> dict[str, Callable[[], Code]]:
     checks: dict[str, Callable[[], Code]] = {
         "clone": _check_clone,
+        "fcntl": _check_fcntl,
         "ioctl": _check_ioctl,
         "socket": lambda: _check_socket(inet, host_files),
         "socketpair": lambda: _check_socketpair(host_files),

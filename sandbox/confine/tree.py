@@ -61,7 +61,7 @@ _SYSTEM = (
     "/usr/share/python3", "/usr/share/python-wheels", "/usr/share/python-babel-localedata",
     "/usr/local/share/fonts", "/var/cache/fontconfig",
     "/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/matplotlibrc", "/etc/localtime", "/etc/timezone",
-    "/etc/mime.types", "/etc/os-release", "/etc/ssl/openssl.cnf", "/etc/python3", f"/etc/python{sys.version_info[0]}.{sys.version_info[1]}",
+    "/etc/mime.types", "/etc/services", "/etc/protocols", "/etc/os-release", "/etc/ssl/openssl.cnf", "/etc/python3", f"/etc/python{sys.version_info[0]}.{sys.version_info[1]}",
 )  # fmt: skip
 #: On merged-/usr systems these are links into /usr; elsewhere directories of their own.
 _TOP = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")

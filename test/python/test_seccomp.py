@@ -275,6 +275,15 @@ class TheArguments(Asking):
                 self.assertIn(call(kind | 0o644), ("EPERM", None))
         self.assertEqual(ask("mknodat", 0, 0, 0o20644), "EPERM")
 
+    def test_nobody_is_told_or_held_up_when_a_file_is_opened(self):
+        ask = self.asking()
+        for command in (0, 1, 2, 3, 4, 5, 6, 7, 1030, 1031, 1032, 1033):  # duplicating, flags, locks, pipe sizes, seals
+            self.assertEqual(ask("fcntl", 3, command), ALLOW)
+        for command in (1024, 1026, 1024 | self.HIGH, 1026 | self.HIGH):
+            self.assertEqual(ask("fcntl", 3, command), "EPERM")
+        for call in ("inotify_init", "inotify_init1", "inotify_add_watch"):
+            self.assertIn(ask(call, 0, 0, 0), ("ENOSYS", None))
+
     def test_personality_is_asked_for_but_not_changed(self):
         ask = self.asking()
         for persona in (0, 0xFFFFFFFF, 2**64 - 1):

@@ -1,7 +1,7 @@
 /**
  * `npm run cpython-tests [-- test_json test_re …]`: parts of CPython's own test suite (Debian: libpython3.11-testsuite), each module once in
  * a sandbox and once without, as an ordinary user. Prints the counts side by side and every test whose result differs, with the reason
- * where it is known (cpython-differences.ts). The exit status is 0 only if each difference has one.
+ * where it is known (cpython-differences.ts). Without the tests of UDP-Lite, which break the module off where the protocol is refused. The exit status is 0 only if each difference has one.
  */
 
 import { spawn, spawnSync } from 'node:child_process';
@@ -36,15 +36,7 @@ const MODULES = [
     'test_io',
     'test_fileio',
   ],
-  ...[
-    'test_select',
-    'test_selectors',
-    'test_socketserver',
-    'test_time',
-    'test_datetime',
-    'test_zoneinfo',
-    'test_locale',
-  ],
+  ...['test_select', 'test_selectors', 'test_time', 'test_datetime', 'test_zoneinfo', 'test_locale'],
   ...['test_random', 'test_decimal', 'test_struct', 'test_csv', 'test_glob', 'test_tarfile', 'test_gzip', 'test_uuid'],
   ...[
     'test_concurrent_futures',
@@ -67,8 +59,9 @@ type Results = Readonly<Record<string, string>>;
 /** Runs one module of the suite in a process of its own, and prints how each test ended as one line. */
 const driver = (module: string): string => `
 import json, os, subprocess, sys, xml.etree.ElementTree as tree
-ran = subprocess.run([sys.executable, "-m", "test", "--junit-xml", "result.xml", "--timeout", "600", ${JSON.stringify(module)}],
-                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} # some tests are skipped with it
+ran = subprocess.run([sys.executable, "-m", "test", "--junit-xml", "result.xml", "--timeout", "600", "-i", "*UDPLITE*", ${JSON.stringify(module)}],
+                     env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 results = {}
 try:
     for case in tree.parse("result.xml").iter("testcase"):
@@ -183,7 +176,7 @@ try {
       count(results, isFailure),
     ]);
     cells.forEach((cell, index) => (totals[index] = (totals[index] ?? 0) + cell));
-    line(module, cells);
+    line(cells.every((cell) => cell === 0) ? `${module} (not packaged)` : module, cells);
     for (const test of new Set([...Object.keys(within), ...Object.keys(without)])) {
       const [one = 'not run', other = 'not run'] = [within[test], without[test]];
       if (one !== other) differences.push({ test, inside: one, outside: other, reason: reasonFor(test, one, other) });
