@@ -59,8 +59,7 @@ async function attempt(
   const verdicts = new Map<Trial, { verdict: Verdict; why: string }>();
   const backend: Backend = await selectBackend({
     minimum: tier,
-    force: tier,
-    without: without === null ? [] : [without],
+    weaken: { tier, without: without === null ? [] : [without] },
     python: PYTHON,
     preload: [],
     warm: AT_ONCE,
