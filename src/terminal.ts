@@ -1,8 +1,8 @@
 /** What a program prints may be meant for the terminal and not for the person before it. */
 
 /**
- * A function that makes pieces of a byte stream safe to print: control characters become visible symbols, so that no
- * sequence can move the cursor, set a title or paste into the shell. Newline, tab and carriage return stay. Characters
+ * A function that makes pieces of a byte stream safe to print: what could steer a terminal becomes a visible symbol, so that no
+ * sequence can move the cursor, set a title, paste into the shell or turn a line around. Newline, tab and carriage return stay. Characters
  * may be split over pieces; bytes that are no UTF-8 become U+FFFD.
  */
 export function terminalSafe(): (bytes: Uint8Array) => string {

@@ -7,6 +7,7 @@
 
 import { totalmem } from 'node:os';
 import type { Backend, Guarantees, Job, JobOutcome, JobSinks, Mount } from '../sandbox.js';
+import { safeLine } from '../terminal.js';
 import { openSandbox, type ReadySandbox } from './connection.js';
 import { runJob, unavailable } from './job.js';
 import type { Layer } from './layers.js';
@@ -70,7 +71,7 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
     starting.then(
       (started) => {
         for (const [name, reason] of Object.entries(started.preloadFailed)) {
-          process.stderr.write(`cordon: sandbox.preload: ${name} could not be imported: ${reason}\n`);
+          process.stderr.write(`cordon: sandbox.preload: ${name} could not be imported: ${safeLine(reason)}\n`);
         }
         void started.ended.then(() => {
           forget(starting);

@@ -10,6 +10,7 @@ import type { Readable } from 'node:stream';
 import { z } from 'zod';
 import { sandboxDirectory } from '../package.js';
 import type { Mount } from '../sandbox.js';
+import { terminalSafe } from '../terminal.js';
 import type { Tier } from '../sandbox.js';
 import type { Layer } from './layers.js';
 import { createWorkspace } from './workspace.js';
@@ -95,9 +96,10 @@ async function launch(options: ZygoteOptions): Promise<{ zygote: Zygote } | { hu
     cleanup: true,
   });
   let stderr = '';
+  const safe = terminalSafe(); // packages print here while they are imported
   child.stderr.on('data', (piece: Buffer) => {
     stderr = (stderr + piece.toString()).slice(-STDERR_CHARS);
-    process.stderr.write(piece);
+    process.stderr.write(safe(piece));
   });
   child.stdin.on('error', () => undefined); // it is gone: `ended` says so
   let removed = Promise.resolve();

@@ -5,6 +5,7 @@
  */
 import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
 import { onStopSignal } from '../signals.js';
+import { safeLine } from '../terminal.js';
 import type { Server } from './server.js';
 
 /** How serving ended, and with which exit status. */
@@ -40,7 +41,8 @@ export async function serveStdio({ mcp }: Server, messageMaxBytes: number): Prom
       resolve({ reason: signal, status });
     });
     mcp.server.onerror = (error) => {
-      process.stderr.write(`cordon: ${error.message.slice(0, 500)}\n`);
+      // It may quote what the client sent.
+      process.stderr.write(`cordon: ${safeLine(error.message.slice(0, 500))}\n`);
     };
     mcp.server.onclose = () => {
       resolve({ reason: 'the connection was given up', status: 1 });
