@@ -398,4 +398,25 @@ for base in (C.get("run"), "/run/store/work", "/run/store/tmp", "/run/store/dev-
     except (OSError, TypeError): pass
 return found`,
   },
+  {
+    name: 'being told when anyone opens a file of the library',
+    code: py`
+fd = call(libc.inotify_init1(0o4000))
+return call(libc.inotify_add_watch(fd, json.__file__.encode(), 0x20)) > 0`,
+  },
+  {
+    name: 'being told of what happens in a directory of the library, by a signal',
+    code: py`
+import fcntl
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+return fcntl.fcntl(os.open(os.path.dirname(json.__file__), os.O_RDONLY), 1026, 1) == 0`,
+  },
+  {
+    name: 'holding up whoever opens a file of the user’s, by a lease',
+    code: py`
+import fcntl
+path = os.path.join(C["writable"], "leased") if not C["inside"] else "leased"
+open(path, "w").close()
+return fcntl.fcntl(os.open(path, os.O_RDONLY), 1024, fcntl.F_WRLCK if C["inside"] else fcntl.F_RDLCK) == 0`,
+  },
 ];

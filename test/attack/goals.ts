@@ -1,6 +1,6 @@
 /** Every attack there is, by its goal, in the one shape the matrix runs them in. */
 
-import { gotThrough, runAttack, runControl, type Attack, type Canaries } from './attack.js';
+import { gotThrough, programOf, runAttack, runControl, type Attack, type Canaries } from './attack.js';
 import { attacks as files } from './files.js';
 import { attacks as kernel } from './kernel.js';
 import { attacks as network } from './network.js';
@@ -10,6 +10,7 @@ import { attacks as processes } from './processes.js';
 import { attacks as python } from './python.js';
 import { attacks as resources } from './resources.js';
 import { attacks as secrets } from './secrets.js';
+import type { Tier } from '../../src/sandbox.js';
 import type { TestSandbox } from '../support/sandbox.js';
 
 /** `odd`: nothing was got, but not in a way that the attack foresees: the sandbox died, for example. */
@@ -20,6 +21,8 @@ export interface Trial {
   readonly name: string;
   /** Two independent layers are to stop it: files, network, processes, kernel, and what rests on them. */
   readonly byTwo: boolean;
+  /** The tiers that promise to stop it. */
+  readonly promisedIn: readonly Tier[];
   /** It takes a second or more, as limits of time and memory do. */
   readonly slow: boolean;
   readonly inside: (run: TestSandbox['run'], canaries: Canaries) => Promise<{ verdict: Verdict; why: string }>;
@@ -32,11 +35,12 @@ function trial(goal: string, attack: Attack): Trial {
     goal,
     name: attack.name,
     byTwo: goal !== 'resources' && goal !== 'python',
+    promisedIn: attack.promisedIn ?? ['strict', 'confined'],
     slow: goal === 'resources',
     async inside(run, { told, secret }) {
       const { outcome, ran } = await runAttack(attack, told, run);
       const why = ran ?? gotThrough(attack, outcome, secret);
-      if (attack.undo !== undefined) await run(undoOf(attack.undo));
+      if (attack.undo !== undefined) await run(undoOf(attack.undo, told));
       if (why === null) return { verdict: 'stopped', why: '' };
       const got = /^GOT/m.test(outcome.stdout.text) || JSON.stringify(outcome).includes(secret);
       return { verdict: got ? 'through' : 'odd', why: why.slice(0, 300) };
@@ -48,13 +52,14 @@ function trial(goal: string, attack: Attack): Trial {
   };
 }
 
-const undoOf = (undo: string): string =>
-  `import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\ntry:\n    ${undo.replaceAll('\n', '\n    ')}\nexcept BaseException: pass`;
+const undoOf = (undo: string, told: Canaries['told']): string =>
+  programOf({ name: 'undo', code: `${undo}\nreturn False` }, told, false);
 
 const forged: readonly Trial[] = forgeries.map((forgery) => ({
   goal: 'outcome',
   name: forgery.name,
   byTwo: false,
+  promisedIn: ['strict', 'confined'],
   slow: false,
   async inside(run) {
     const outcome = await run(forgery.code, FORGERY_OPTIONS);

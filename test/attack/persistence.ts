@@ -37,6 +37,7 @@ const plantings: readonly Planting[] = [
     control: 'processes',
     plant: `open(os.path.join(os.path.expanduser(${JSON.stringify(place)}) if C["inside"] else C["writable"], "planted"), "w").write("x")`,
     look: `return os.path.exists(os.path.join(os.path.expanduser(${JSON.stringify(place)}) if C["inside"] else C["writable"], "planted"))`,
+    undo: `os.unlink(os.path.join(os.path.expanduser(${JSON.stringify(place)}) if C["inside"] else C["writable"], "planted"))`,
   })),
   {
     name: 'bytecode of a library module',

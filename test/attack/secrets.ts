@@ -235,4 +235,26 @@ import resource
 return resource.getrlimit(resource.RLIMIT_CORE)[1]`,
     needs: 'kernel',
   },
+  {
+    name: 'how many processes there have been, by its own number',
+    promisedIn: ['strict'],
+    code: py`return os.getpid() if os.getpid() > 50 else None`,
+    controlPrelude:
+      'for _ in range(60):\n    if os.fork() == 0: os._exit(0)\n    os.wait()\nos.getpid = lambda: int(open("/proc/loadavg").read().split()[4])',
+  },
+  {
+    name: 'the last process that anyone started',
+    promisedIn: ['strict'],
+    code: py`
+last = int(open("/proc/loadavg").read().split()[4])
+return last if last > 50 else None`,
+    needs: 'kernel',
+  },
+  {
+    name: 'how much went through the machine’s network',
+    promisedIn: ['strict'],
+    code: py`
+counted = [int(cell) for line in list(open("/proc/net/dev"))[2:] for cell in line.split(":")[1].split()]
+return sum(counted)`,
+  },
 ];

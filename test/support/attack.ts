@@ -9,6 +9,7 @@
  */
 
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chownSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { randomUUID } from 'node:crypto';
 import { tmpdir } from 'node:os';
@@ -133,11 +134,12 @@ async function matrixOf(tier: Tier): Promise<Matrix> {
       goal: one.goal,
       name: one.name,
       byTwo: one.byTwo,
+      promised: one.promisedIn.includes(tier),
       outside: null,
       all: all.verdict,
       without: Object.fromEntries(verdicts.map(([layer, { verdict }]) => [layer, verdict])),
-      why: Object.fromEntries(
-        [['all', all.why], ...verdicts.map(([layer, { why }]) => [layer, why] as const)].filter(
+      why: Object.fromEntries<string>(
+        [['all', all.why] as const, ...verdicts.map(([layer, { why }]) => [layer, why] as const)].filter(
           ([, why]) => why !== '',
         ),
       ),
@@ -184,7 +186,7 @@ async function asOrdinaryUser(): Promise<Matrix[]> {
         env: { PATH: process.env.PATH, LANG: 'C.UTF-8', HOME: directory, TMPDIR: directory },
       },
     );
-    await new Promise((resolve) => child.once('close', resolve));
+    await once(child, 'close');
     return JSON.parse(readFileSync(answer, 'utf8')) as Matrix[];
   } finally {
     rmSync(directory, { recursive: true, force: true });
@@ -196,7 +198,7 @@ for (const tier of tiers) matrices.push(await matrixOf(tier));
 // The controls come last: what some leave on the machine for a while (a process, a lock) must not be what an attack finds.
 const outside = await controls();
 for (const [index, matrix] of matrices.entries()) {
-  const rows = matrix.rows.map((row, place) => ({ ...row, outside: outside[place] ?? null }));
+  const rows: Row[] = matrix.rows.map((row, place) => ({ ...row, outside: outside[place] ?? null }));
   matrices[index] = { ...matrix, rows };
 }
 if (process.getuid?.() === 0 && !values['this-user']) matrices.push(...(await asOrdinaryUser()));

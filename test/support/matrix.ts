@@ -8,6 +8,8 @@ export interface Row {
   readonly goal: string;
   readonly name: string;
   readonly byTwo: boolean;
+  /** Whether this tier promises to stop it. */
+  readonly promised: boolean;
   /** Whether it succeeds without any sandbox, here, as this user; null where that was not asked. */
   readonly outside: boolean | null;
   readonly all: Verdict;
@@ -37,10 +39,10 @@ export function judge(
   whyOnly: (tier: Tier, layer: Layer, goal: string, attack: string) => string | null,
 ): Judgement {
   return {
-    through: rows.filter(({ all }) => all !== 'stopped'),
+    through: rows.filter(({ all, promised }) => promised && all !== 'stopped'),
     single: rows.flatMap((row) =>
       openedBy(row)
-        .filter(() => row.byTwo && row.all === 'stopped')
+        .filter(() => row.promised && row.byTwo && row.all === 'stopped')
         .map((layer) => ({ row, layer, why: whyOnly(tier, layer, row.goal, row.name) })),
     ),
   };
@@ -97,7 +99,11 @@ export function print({ tier, user, layers, rows }: Matrix, full: boolean): stri
       return verdict === undefined ? '' : MARK[verdict];
     });
     out.push(
-      line(`${row.goal}: ${row.name}`, [row.outside === null ? '' : row.outside ? 'X' : '.', MARK[row.all], ...cells]),
+      line(`${row.goal}: ${row.name}${row.promised ? '' : ' (not promised)'}`, [
+        row.outside === null ? '' : row.outside ? 'X' : '.',
+        MARK[row.all],
+        ...cells,
+      ]),
     );
   }
   return out.join('\n');
