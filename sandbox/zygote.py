@@ -84,6 +84,7 @@ def main() -> NoReturn:
     os.dup2(null, 0)
     os.close(null)
     os.dup2(2, 1)
+    _forget_ignored_signals()
     config: Config = json.loads(_read_line())
     layer = "zygote"
     try:
@@ -301,6 +302,14 @@ def _obey(line: bytes, wards: open_tier.Wards | None) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         pass  # it was quicker
+
+
+def _forget_ignored_signals() -> None:
+    """What is ignored stays so over fork and exec (signal(7)): a run must not show that the server was started by nohup, say."""
+    for number in signal.valid_signals():
+        # The two that Python itself ignores, as every Python does.
+        if signal.getsignal(number) is signal.SIG_IGN and number not in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _start_site() -> None:

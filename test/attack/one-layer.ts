@@ -19,7 +19,7 @@ interface OneLayer {
 const PROC =
   /command line|identity|settings|interrupts|list of processes|by its number|session|last process|how many processes/;
 
-export const ONE_LAYER: readonly OneLayer[] = [
+const ONE_LAYER: readonly OneLayer[] = [
   {
     goal: 'kernel',
     attack: /./,

@@ -29,6 +29,8 @@ const USER_ID = 64_987;
 /** Layers by which limits are kept: what is slow is tried without these. */
 const LIMIT_LAYERS: ReadonlySet<Layer> = new Set(['rlimits', 'user namespace']);
 const AT_ONCE = 2;
+/** Of util-linux. */
+const SETPRIV = 'setpriv';
 
 const { values } = parseArgs({
   options: {
@@ -167,7 +169,7 @@ async function controls(): Promise<(boolean | null)[]> {
 async function asOrdinaryUser(): Promise<Matrix[]> {
   const user = [`--reuid=${USER_ID}`, `--regid=${USER_ID}`, '--clear-groups', '--inh-caps=-all', '--bounding-set=-all'];
   const script = process.argv[1] ?? '';
-  const readable = spawnSync('setpriv', [...user, process.execPath, '--check', script]);
+  const readable = spawnSync(SETPRIV, [...user, process.execPath, '--check', script]);
   if (readable.status !== 0) {
     console.error(
       `skipped: the same as an ordinary user, who needs setpriv (util-linux) and a checkout that anyone may read`,
@@ -179,7 +181,7 @@ async function asOrdinaryUser(): Promise<Matrix[]> {
     chownSync(directory, USER_ID, USER_ID);
     const answer = join(directory, 'matrix.json');
     const child = spawn(
-      'setpriv',
+      SETPRIV,
       [...user, process.execPath, script, ...process.argv.slice(2), '--this-user', '--json', answer],
       {
         stdio: ['ignore', 'ignore', 'inherit'],

@@ -49,7 +49,7 @@ export function judge(
 }
 
 /** The layers without which an attack gets through. */
-export function openedBy(row: Row): Layer[] {
+function openedBy(row: Row): Layer[] {
   return (Object.entries(row.without) as [Layer, Verdict][])
     .filter(([, verdict]) => verdict === 'through')
     .map(([layer]) => layer);
