@@ -65,6 +65,7 @@ async function attempt(
     weaken: { tier, without: without === null ? [] : [without] },
     python: PYTHON,
     preload: [],
+    mounts: [],
     warm: AT_ONCE,
     diskMb: 32,
     diskInodes: 1024,

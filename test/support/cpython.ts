@@ -154,6 +154,7 @@ const backend = await selectBackend({
   minimum: 'strict',
   python: PYTHON,
   preload: [],
+  mounts: [],
   warm: 0,
   diskMb: 512,
   diskInodes: 65_536,
