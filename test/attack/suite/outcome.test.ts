@@ -71,7 +71,15 @@ function frame(kind: string, payload: string): Buffer {
   return Buffer.concat([header, Buffer.from(payload)]);
 }
 
-const END = { cause: 'exit', exit_code: 0, signal: null, duration_us: 1, cpu_us: 1, peak_memory_bytes: 1 };
+const END = {
+  cause: 'exit',
+  exit_code: 0,
+  signal: null,
+  duration_us: 1,
+  cpu_us: 1,
+  peak_memory_bytes: 1,
+  files_left_out: { count: 0, examples: [] },
+};
 
 test('outcome, control: an end that a warden sends is believed', async () => {
   const outcome = await asWarden(Buffer.concat([frame('O', 'fake'), frame('D', JSON.stringify(END))]));
