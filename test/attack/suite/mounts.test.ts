@@ -15,8 +15,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
-import { openSandbox, PYTHON } from '../support/sandbox.js';
-import { attackTests, py, type Attack } from './attack.js';
+import { openSandbox, PYTHON } from '../../support/sandbox.js';
+import { attackTests, py, type Attack } from '../attack.js';
 
 const base = realpathSync(mkdtempSync(join(tmpdir(), 'mounts-')));
 chmodSync(base, 0o755);

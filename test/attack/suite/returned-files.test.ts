@@ -12,10 +12,10 @@ import { linkSync, mkdtempSync, openSync, readdirSync, rmSync, statSync, constan
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import type { JobLimits } from '../../src/sandbox.js';
-import { nameProblem } from '../../src/files/name.js';
-import { leftFiles } from '../support/left-files.js';
-import { openSandbox, PYTHON } from '../support/sandbox.js';
+import type { JobLimits } from '../../../src/sandbox.js';
+import { nameProblem } from '../../../src/files/name.js';
+import { leftFiles } from '../../support/left-files.js';
+import { openSandbox, PYTHON } from '../../support/sandbox.js';
 
 const sandbox = await openSandbox({ diskInodes: 16_384 });
 const skip = sandbox.missing;

@@ -5,10 +5,10 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { StepOutcome } from '../../src/sandbox.js';
-import { openSandbox } from '../support/sandbox.js';
-import { inSessions, openTestSession, type TestSession } from '../support/session.js';
-import { attackTests, py, type Attack } from './attack.js';
+import type { StepOutcome } from '../../../src/sandbox.js';
+import { openSandbox } from '../../support/sandbox.js';
+import { inSessions, openTestSession, type TestSession } from '../../support/session.js';
+import { attackTests, py, type Attack } from '../attack.js';
 
 const sandbox = await openSandbox({ warm: 1 });
 const skip = sandbox.missing;
