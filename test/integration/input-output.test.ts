@@ -111,8 +111,8 @@ for (const [code, result] of [
 test('a last value of megabytes is cut, not lost', { skip }, async () => {
   const outcome = await run('"x" * (8 << 20)');
   assert.equal(outcome.status, 'ok');
-  assert.ok(outcome.result?.startsWith(`'${'x'.repeat(15_000)}`) === true);
-  assert.ok((outcome.result?.length ?? 0) < 17_000);
+  assert.match(outcome.result ?? '', /^'x{15000}/);
+  assert.ok(Buffer.byteLength(outcome.result ?? '') < 17_000);
 });
 
 test('a repr that is not a str is told in place of the value, and leaves the outcome alone', { skip }, async () => {
