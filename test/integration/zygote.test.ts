@@ -79,7 +79,7 @@ test('the server killed with SIGKILL in the middle of a run leaves no process be
     const backend = await selectBackend({ minimum: 'strict', python: ${JSON.stringify(PYTHON)}, preload: [], warm: 2, diskMb: 8, diskInodes: 100, mounts: [] });
     const code = 'import os, signal, subprocess, sys, time\\nsignal.signal(15, signal.SIG_IGN)\\nif os.fork() == 0: os.setsid(); subprocess.run(["sleep", "3600"])\\nprint("up")\\ntime.sleep(3600)';
     await backend.run({ runId: 'x', code, stdin: '', files: [], limits: ${JSON.stringify({ ...LIMITS, timeoutSeconds: 600, cpuSeconds: 600 })} },
-      new AbortController().signal, (stream, bytes) => process.stdout.write(bytes));`;
+      new AbortController().signal, { onOutput: (stream, bytes) => process.stdout.write(bytes) });`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', server], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: { ...process.env, TMPDIR: directory },
