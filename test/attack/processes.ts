@@ -15,13 +15,19 @@ const TARGETS = 'targets = C.get("victims") or [1, C["victim"], C["server"], os.
 const against = (name: string, body: string, more: Partial<Attack> = {}): Attack => ({
   name,
   controlPrelude: PRELUDE,
-  code: `${TARGETS}\ntargets = [pid for pid in targets if pid > 0]\nfound = []\nfor pid in targets:\n    try:\n${body
+  code: `${TARGETS}\ntargets = [pid for pid in targets if pid > 0]\nfound = []\nlast = OSError('nothing was reached')\nfor pid in targets:\n    try:\n${body
     .trim()
     .split('\n')
     .map((line) => `        ${line}`)
     .join('\n')}\n    except OSError as error: last = error\nif found: return found\nraise last`,
   ...more,
 });
+
+/**
+ * Without scoped signals (landlock before ABI 6) an ordinary user's warden has the program's own id, so a signal to it is no error. It
+ * is process 1: the kernel drops the signal (pid_namespaces(7)), and that the warden reports the outcome after all is the proof.
+ */
+const REACHED = 'if pid != 1: found.append(pid)';
 
 const signals = ['SIGKILL', 'SIGSTOP', 'SIGTERM', 'SIGSEGV', 'SIGUSR1', 'SIGINT'];
 const NR = (x86: number, arm: number): string => `{"x86_64": ${x86}}.get(os.uname().machine, ${arm})`;
@@ -41,13 +47,13 @@ return [pid for pid in os.listdir("/proc") if pid.isdigit() and int(pid) not in 
 os.kill(C["victim"], 0)
 return True`,
   },
-  ...signals.map((name) => against(`${name} by kill`, `os.kill(pid, signal.${name})\nfound.append(pid)`)),
-  against('SIGKILL by tgkill', `call(libc.syscall(${NR(234, 131)}, pid, pid, 9))\nfound.append(pid)`),
-  against('SIGKILL by tkill', `call(libc.syscall(${NR(200, 130)}, pid, 9))\nfound.append(pid)`),
-  against('SIGKILL by sigqueue', 'call(libc.sigqueue(pid, 9, None))\nfound.append(pid)'),
+  ...signals.map((name) => against(`${name} by kill`, `os.kill(pid, signal.${name})\n${REACHED}`)),
+  against('SIGKILL by tgkill', `call(libc.syscall(${NR(234, 131)}, pid, pid, 9))\n${REACHED}`),
+  against('SIGKILL by tkill', `call(libc.syscall(${NR(200, 130)}, pid, 9))\n${REACHED}`),
+  against('SIGKILL by sigqueue', `call(libc.sigqueue(pid, 9, None))\n${REACHED}`),
   against(
     'SIGKILL by a process descriptor',
-    `fd = call(libc.syscall(434, pid, 0))\ncall(libc.syscall(424, fd, 9, None, 0))\nfound.append(pid)`,
+    `fd = call(libc.syscall(434, pid, 0))\ncall(libc.syscall(424, fd, 9, None, 0))\n${REACHED}`,
   ),
   against(
     'a signal to another process group',
