@@ -19,6 +19,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { Mount } from '../../src/sandbox.js';
 import { openSandbox } from '../support/sandbox.js';
+import { openTestSession } from '../support/session.js';
 
 const AS_ROOT = process.getuid?.() === 0;
 /** As root the directories belong to somebody else, as a service's do. */
@@ -181,5 +182,31 @@ for mode in ('r', 'a'):
     try: print(open('/mnt/x/of-root.txt', mode).read())
     except OSError as error: print(type(error).__name__)`);
     assert.equal(stdout.text, 'PermissionError\nPermissionError\n');
+  },
+);
+
+test(
+  'a session sees them too; what a step that is undone wrote there stays, and a link to them is not followed',
+  { skip },
+  async () => {
+    const session = await openTestSession(sandbox);
+    try {
+      const first = await session.step(`open('/data/kept', 'w').write('1')\nopen('mine', 'w').write('1')`);
+      assert.equal(first.status, 'ok', first.stderr.text);
+      const undone = await session.step(`
+import os
+open('/data/kept', 'w').write('2')
+open('mine', 'w').write('2')
+os.symlink('/data', 'link')
+os._exit(3)`);
+      assert.equal(undone.state, null);
+      const { stdout } = await session.step(`
+import os
+print(open('/data/kept').read(), open('mine').read(), os.path.lexists('link'))`);
+      assert.equal(stdout.text, '2 1 False\n');
+      assert.equal(readFileSync(join(base, 'writable', 'kept'), 'utf8'), '2');
+    } finally {
+      session.sandbox.close();
+    }
   },
 );
