@@ -80,7 +80,7 @@ test('every other tool is denied and on record, as is a call with an argument th
     const unknown = await execute(client, { code: 'print(1)', cwd: '/' });
     assert.match(
       unknown.text,
-      /^denied: unknown argument "cwd"; code_execute takes code \(required\), stdin, timeout_seconds/,
+      /^denied: unknown argument "cwd"; code_execute takes code \(required\), stdin, files, timeout_seconds, session/,
     );
     assert.match(unknown.text, /code: invalid_arguments/);
     const lines = place.audit();
