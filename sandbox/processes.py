@@ -57,8 +57,7 @@ class Descendants:
     def kill(self) -> None:
         if self._uid != 0:
             kill_user(self._uid)
-        else:
-            kill_tree(os.getpid())
+        kill_tree(os.getpid())  # after the other it finds nobody, but does not depend on it
 
 
 def adopt_orphans() -> None:

@@ -94,6 +94,7 @@ def zygote_filter() -> bytes:
     """
     answers: dict[str, Code] = dict.fromkeys(("socket", "bind", "listen", "connect", "sendmmsg"), _refuse(errno.EACCES))
     answers.update(dict.fromkeys(_NEEDED_TO_CONFINE, _ALLOW))
+    answers["kill"] = _ALLOW  # -1 as well: processes.py ends a run by it
     answers["socketpair"] = _pairs()
     answers["sendto"] = _send_to_the_peer()
     return seccomp.build(syscalls.machine(), inet=False, answers=answers)
