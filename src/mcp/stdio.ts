@@ -7,6 +7,7 @@ import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js'
 import { onStopSignal } from '../signals.js';
 import { safeLine } from '../terminal.js';
 import type { Server } from './server.js';
+import { wholeLines } from './whole-lines.js';
 
 /** How serving ended, and with which exit status. */
 export interface Stop {
@@ -23,7 +24,9 @@ export async function serveStdio({ mcp }: Server, messageMaxBytes: number): Prom
   const { stdin, stdout } = process;
   // Each answer that has to wait for a slow client listens for its turn.
   stdout.setMaxListeners(0);
-  const transport = new StdioServerTransport(stdin, stdout, { maxBufferSize: messageMaxBytes });
+  const lines = wholeLines(messageMaxBytes);
+  // What comes in one piece may be the end of one message and several whole ones more.
+  const transport = new StdioServerTransport(stdin.pipe(lines), stdout, { maxBufferSize: 2 * messageMaxBytes });
 
   const stopped = new Promise<Stop>((resolve) => {
     stdin.once('end', () => {
@@ -31,6 +34,9 @@ export async function serveStdio({ mcp }: Server, messageMaxBytes: number): Prom
     });
     stdin.once('error', (error) => {
       resolve({ reason: `stdin failed: ${error.message}`, status: 1 });
+    });
+    lines.once('error', (error) => {
+      resolve({ reason: error.message, status: 1 });
     });
     // Every write after the first that fails says so again: keep listening, or one of them is an uncaught exception.
     stdout.on('error', (error: NodeJS.ErrnoException) => {
