@@ -146,7 +146,10 @@ def _show(error: BaseException) -> None:
 
 
 def _describe(error: BaseException, path: str) -> dict[str, object]:
-    line = error.lineno if isinstance(error, SyntaxError) and error.filename == path else None
+    line, message = None, None
+    if isinstance(error, SyntaxError) and error.filename == path:
+        # str() of it ends with the name of a file that the caller never named, and with the line, which is told anyway.
+        line, message = error.lineno, error.msg
     trace = error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == path:
@@ -155,7 +158,7 @@ def _describe(error: BaseException, path: str) -> dict[str, object]:
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
     try:
-        message = str(error)
+        message = str(error) if message is None else str(message)
     except BaseException:
         message = "<the exception could not be printed>"
     return {"type": name[:256], "message": message[:_WORD_CHARS], "line": line}

@@ -126,5 +126,5 @@ test('doctor says no with a reason where there is no Python', () => {
   );
   const { status, stdout } = cordon(['doctor']);
   assert.equal(status, 1);
-  assert.match(stdout, /^no: isolation "strict" can't be had here: .*\/no\/python/m);
+  assert.match(stdout, /^no: isolation "confined" can't be had here: .*\/no\/python/m);
 });
