@@ -56,7 +56,7 @@ def empty_main_module(path: str) -> types.ModuleType:
     return module
 
 
-def run(module: types.ModuleType, code: bytes, reserve: list[bytes], path: str = CODE_PATH) -> tuple[int, dict[str, object]]:
+def run(module: types.ModuleType, code: bytes, reserve: list[bytes], path: str) -> tuple[int, dict[str, object]]:
     """Run the code, whose file is ``path``, in ``module``; return the exit status and the program's own word."""
     word: dict[str, object] = {"result": None, "error": None}
     status = 0
@@ -81,7 +81,7 @@ def run(module: types.ModuleType, code: bytes, reserve: list[bytes], path: str =
     return status, word
 
 
-def parse(code: bytes, path: str = CODE_PATH) -> tuple[types.CodeType, types.CodeType | None]:
+def parse(code: bytes, path: str) -> tuple[types.CodeType, types.CodeType | None]:
     """The code as (statements, last expression or None), the way a notebook sees it: a semicolon after the expression keeps its value quiet."""
     try:
         parsed = ast.parse(code, path)

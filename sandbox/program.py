@@ -121,7 +121,7 @@ def prepare() -> None:
 
 def _rehearse() -> None:
     namespace: dict[str, object] = {"__builtins__": builtins}
-    body, last = execute.parse(b"a = [1]\nlen(a)")
+    body, last = execute.parse(b"a = [1]\nlen(a)", execute.CODE_PATH)
     exec(body, namespace)
     if last is not None:
         json.dumps(json.loads(json.dumps({"result": display.describe(eval(last, namespace))})))
@@ -149,7 +149,7 @@ def main() -> None:
         )
     try:
         module = execute.main_module(code)
-        execute.end(module, *execute.run(module, code, reserve))
+        execute.end(module, *execute.run(module, code, reserve, execute.CODE_PATH))
     finally:
         _exit(1)
 
