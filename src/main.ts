@@ -1,7 +1,5 @@
 #!/usr/bin/env node
-import { setFlagsFromString } from 'node:v8';
-
-// argv in, exit status out: the only process.exit. Nothing of ours is imported before the check, because what is imported
+// argv in, exit status out: the only process.exit. Nothing is imported before the check, because what is imported
 // would fail on an old Node with an error that says nothing of Node.
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 19)) {
@@ -11,12 +9,6 @@ if (major < 20 || (major === 20 && minor < 19)) {
   );
   process.exit(1);
 }
-
-// Keep the heap as small as its contents. By itself V8 lets a server that makes short-lived objects all day grow by a third over thousands of
-// calls before it collects: nothing leaks, but who looks sees a leak. Before anything is loaded: the first chooses how code is compiled, the
-// second the size of the nursery, in units of 2^20 bytes.
-setFlagsFromString('--optimize-for-size');
-setFlagsFromString('--max-semi-space-size=1');
 
 import('./cli.js')
   .then(({ cli }) => cli(process.argv.slice(2)))
@@ -32,3 +24,4 @@ import('./cli.js')
       process.exit(1);
     },
   );
+export {};

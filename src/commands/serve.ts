@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { UsageError } from '../command.js';
 import { IMAGE_MODES, STRUCTURED_MODES } from '../mcp/presentation.js';
+import { keepHeapSmall } from '../heap.js';
 import { packageVersion } from '../package.js';
 import type { LimitRule, Policy } from '../policy/schema.js';
 import { start, StartRefused, type Started } from '../startup.js';
@@ -67,6 +68,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   const { rooms, backend, loaded } = started;
   const [{ createServer }, { serveStdio }] = await (loadMcp ?? importMcp());
   process.stderr.write(greeting(started));
+  keepHeapSmall();
 
   const server = createServer(rooms, GRANT, packageVersion(), presentation);
   const { codeKb, stdinMb, filesInMb } = loaded.policy.sandbox;
