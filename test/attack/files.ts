@@ -367,7 +367,14 @@ return " euid=0" in subprocess.run([path], capture_output=True, text=True, preex
   {
     name: 'a capability of any kind',
     needs: 'root',
-    code: py`return [line for line in open("/proc/self/status") if line.startswith(("CapPrm", "CapEff", "CapBnd", "CapInh", "CapAmb")) and int(line.split()[1], 16)]`,
+    code: py`return [line for line in open("/proc/self/status") if line.startswith(("CapPrm", "CapEff", "CapInh", "CapAmb")) and int(line.split()[1], 16)]`,
+  },
+  {
+    // Nothing can be gained from it under no_new_privs; an ordinary user can only lower it in a user namespace (capabilities(7)).
+    name: 'a capability in the bounding set',
+    needs: 'root',
+    promisedIn: ['strict'],
+    code: py`return [line for line in open("/proc/self/status") if line.startswith("CapBnd") and int(line.split()[1], 16)]`,
   },
   {
     name: 'becoming another user',
