@@ -62,13 +62,13 @@ const ONE_LAYER: readonly OneLayer[] = [
   { goal: 'files', attack: /running without a filter/, layer: 'seccomp', why: 'it is the filter that is looked for' },
   {
     goal: 'files',
-    attack: /capability of any kind/,
+    attack: /a capability (of any kind|in the bounding set)/,
     layer: 'capabilities',
     why: 'it is the capabilities that are looked for',
   },
   {
     goal: 'files',
-    attack: /capability of any kind/,
+    attack: /a capability (of any kind|in the bounding set)/,
     layer: 'user namespace',
     why: 'as root, the bounding set is emptied on the way into the namespace; a set that is full gives no right by itself',
   },
