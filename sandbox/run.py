@@ -366,4 +366,8 @@ class Run:
             if pid == 0:
                 return True
             if pid == self.child.pid:
-                self.wait_status = status
+                self._note_end(status)
+
+    def _note_end(self, wait_status: int) -> None:
+        """The program's first process has been reaped."""
+        self.wait_status = wait_status

@@ -126,17 +126,9 @@ class Step(Run):
             self.said = self._heard[1]
         return self.said is not None
 
-    def _reap(self, options: int) -> bool:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, options)
-            except ChildProcessError:
-                return False
-            if pid == 0:
-                return True
-            if pid == self.child.pid:
-                self.wait_status = status
-                self._is_reaped = True
+    def _note_end(self, wait_status: int) -> None:
+        super()._note_end(wait_status)
+        self._is_reaped = True
 
     def stop(self, states: set[int]) -> bool:
         """Everything stands still from here on. Whether the worker can be the next state."""
