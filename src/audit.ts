@@ -129,10 +129,14 @@ export async function openAudit(choice: string | undefined, env: NodeJS.ProcessE
 
   /** Append the lines that are owed; with none, find out whether one could be. */
   async function flush(store: HeadStore): Promise<void> {
+    if (owed.length === 0) {
+      closeSync(openLog(file));
+      await store.usable();
+      return;
+    }
     await store.exclusively((head, save) => {
       let descriptor = openLog(file);
       try {
-        if (owed.length === 0) return;
         let now = catchUp(descriptor, head);
         for (let said = owed[0]; said !== undefined; said = owed[0]) {
           const { line, link } = chain(now.last, said);
@@ -239,10 +243,17 @@ function numberFrom(env: NodeJS.ProcessEnv, name: string, preset: number, least:
 
 /** One descriptor for one append: O_APPEND, so that what others write meanwhile is never written over. */
 function openLog(path: string): number {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const { O_APPEND, O_CREAT, O_RDWR, O_NONBLOCK } = constants;
   // O_NONBLOCK: opening a named pipe that nobody reads would otherwise wait for ever.
-  const descriptor = openSync(path, O_APPEND | O_CREAT | O_RDWR | O_NONBLOCK, 0o600);
+  const open = (): number => openSync(path, O_APPEND | O_CREAT | O_RDWR | O_NONBLOCK, 0o600);
+  let descriptor: number;
+  try {
+    descriptor = open();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    descriptor = open();
+  }
   if (!fstatSync(descriptor).isFile()) {
     closeSync(descriptor);
     throw new Error('it is not a regular file');

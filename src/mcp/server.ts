@@ -9,6 +9,8 @@ import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { ListToolsRequestSchema, type CallToolResult, type Tool } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
 import { call, type Rooms } from '../call.js';
+import type { LoadedPolicy } from '../policy/load.js';
+import type { Guarantees } from '../sandbox.js';
 import { clientForm } from './form.js';
 import { presentationFor, type PresentationSettings } from './presentation.js';
 import { NO_PROGRESS, reportProgress } from './progress.js';
@@ -64,29 +66,30 @@ export function createServer(
   const client = () => server.getClientVersion() ?? { name: 'unknown', version: 'unknown' };
   const presentation = () => presentationFor(client().name, settings);
 
-  const listTools = async () => {
-    const { policy } = await rooms.policy();
-    const tools = describeTools(policy, rooms.backend().guarantees);
-    if (presentation().structured) return tools;
-    // Who declares the schema has to send the content.
-    return tools.map((tool): Tool => ({ ...tool, outputSchema: undefined }));
-  };
-  /** The list as this client has it; null: it never asked. */
-  let listed: string | null = null;
+  /** The list as this client has it, and what it was made from; null: it never asked. */
+  let listed: { readonly hash: string; readonly guarantees: Guarantees; readonly tools: string } | null = null;
 
-  server.setRequestHandler(ListToolsRequestSchema, async () => {
-    const tools = await listTools();
-    listed = JSON.stringify(tools);
-    return { tools };
-  });
+  const listTools = ({ policy, hash }: LoadedPolicy): Tool[] => {
+    const { guarantees } = rooms.backend();
+    const described = describeTools(policy, guarantees);
+    const tools = presentation().structured
+      ? described
+      : // Who declares the schema has to send the content.
+        described.map((tool): Tool => ({ ...tool, outputSchema: undefined }));
+    listed = { hash, guarantees, tools: JSON.stringify(tools) };
+    return tools;
+  };
+
+  server.setRequestHandler(ListToolsRequestSchema, async () => ({ tools: listTools(await rooms.policy()) }));
 
   /** Edits of the policy are noticed when somebody calls: tell the client then, if what it was told is no longer so. */
   const tellOfChange = async (): Promise<void> => {
     if (listed === null) return;
-    const now = JSON.stringify(await listTools());
-    if (now === listed) return;
-    listed = now;
-    await server.sendToolListChanged().catch(() => undefined);
+    const known = listed;
+    const loaded = await rooms.policy();
+    if (loaded.hash === known.hash && rooms.backend().guarantees === known.guarantees) return;
+    listTools(loaded);
+    if (listed.tools !== known.tools) await server.sendToolListChanged().catch(() => undefined);
   };
 
   server.setRequestHandler(ToolCallSchema, async ({ params }, extra) => {
