@@ -97,6 +97,8 @@ export interface Audit {
   readonly path: string | null;
   /** Rejects with `AuditError` unless a line could be written now and none is owed. Called before anything is spawned. */
   ready(): Promise<void>;
+  /** Do ahead of the first line what is done but once, and takes as long as a whole call: SQLite syncs its log when it begins one. Never rejects. */
+  prime(): Promise<void>;
   /** Write a call's line. Rejects with `AuditError` when it can't be; the line is then owed. */
   write(record: AuditRecord): Promise<void>;
   /** Write another line. Never rejects: one that can't be written is owed, and `ready` says so. */
@@ -120,7 +122,8 @@ const DEFAULT_KEEP_DAYS = 90;
  * @throws AuditError when the file can't be appended to, or the environment says what can't be understood
  */
 export async function openAudit(choice: string | undefined, env: NodeJS.ProcessEnv): Promise<Audit> {
-  if (choice === 'off') return { path: null, ready: nothing, write: nothing, note: nothing, close: nothing };
+  if (choice === 'off')
+    return { path: null, ready: nothing, prime: nothing, write: nothing, note: nothing, close: nothing };
   const path = auditPath(choice, env);
   const maxBytes = numberFrom(env, 'CORDON_AUDIT_MAX_MB', DEFAULT_MAX_MB, 0.001) * 2 ** 20;
   const keepDays = numberFrom(env, 'CORDON_AUDIT_KEEP_DAYS', DEFAULT_KEEP_DAYS, 0);
@@ -203,6 +206,12 @@ export async function openAudit(choice: string | undefined, env: NodeJS.ProcessE
   return {
     path,
     ready: () => failingAloud(() => flush(store)),
+    prime: () =>
+      store
+        .exclusively((head, save) => {
+          save(head);
+        })
+        .catch(() => undefined), // `ready` says so
     write,
     note: (said) => write(said).catch(() => undefined),
     close: () => store.close(),

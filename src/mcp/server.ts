@@ -1,13 +1,14 @@
 /**
  * The MCP adapter: `tools/list` and `tools/call` on one side, `call` on the other.
  *
- * The SDK's `registerTool` is not used: it answers unknown tools and bad arguments itself, and here those are calls
- * like any other, which the policy answers and the audit log hears of.
+ * The SDK's `McpServer` is not used: its `registerTool` answers unknown tools and bad arguments itself, and here those are
+ * calls like any other, which the policy answers and the audit log hears of.
  */
 import { randomUUID } from 'node:crypto';
-import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+import { Server as SdkServer } from '@modelcontextprotocol/sdk/server/index.js';
 import { ListToolsRequestSchema, type CallToolResult, type Tool } from '@modelcontextprotocol/sdk/types.js';
-import { z } from 'zod';
+import type { jsonSchemaValidator } from '@modelcontextprotocol/sdk/validation/types.js';
+import * as z from 'zod';
 import { call, type Rooms } from '../call.js';
 import type { LoadedPolicy } from '../policy/load.js';
 import type { Guarantees } from '../sandbox.js';
@@ -24,6 +25,11 @@ const INSTRUCTIONS =
   'Files go in with the call; those that a program leaves in its working directory come back as resources. ' +
   "The policy of this server's owner decides about every call; a denial says why, and when to try again.";
 
+/** What a form's answer says is judged in form.ts, whatever its shape: the SDK need not load a validator of JSON Schema for it. */
+const UNCHECKED: jsonSchemaValidator = {
+  getValidator: () => (input) => ({ valid: true, data: input as never, errorMessage: undefined }),
+};
+
 /** The arguments as they came: the SDK's schema would drop a key named `__proto__` without a word. */
 const asTheyCame = z.custom<Readonly<Record<string, unknown>>>(
   (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
@@ -34,8 +40,11 @@ const ToolCallSchema = z.object({
   params: z.looseObject({ name: z.string(), arguments: asTheyCame.optional() }),
 });
 
+/** By then the processes that make sandboxes are on their way. */
+const PRIME_AFTER_MS = 10;
+
 export interface Server {
-  readonly mcp: McpServer;
+  readonly mcp: SdkServer;
   /** Resolves when no call is under way any more. Never rejects. */
   idle(): Promise<void>;
 }
@@ -47,18 +56,23 @@ export function createServer(
   version: string,
   settings: PresentationSettings,
 ): Server {
-  const mcp = new McpServer(
+  const server = new SdkServer(
     { name: 'cordon', title: 'Cordon', version },
-    { capabilities: { tools: { listChanged: true }, resources: { listChanged: true } }, instructions: INSTRUCTIONS },
+    {
+      capabilities: { tools: { listChanged: true }, resources: { listChanged: true } },
+      instructions: INSTRUCTIONS,
+      jsonSchemaValidator: UNCHECKED,
+    },
   );
-  const { server } = mcp;
-  serveResources(mcp, rooms.files, grant.name);
+  serveResources(server, rooms.files, grant.name);
   const session = randomUUID();
   const underWay = new Set<Promise<CallToolResult>>();
 
   // Some clients start a server just to look at it: nothing is made ready before one says that it means to stay.
   server.oninitialized = () => {
     rooms.backend().warm();
+    // While that is under way.
+    setTimeout(() => void rooms.audit.prime(), PRIME_AFTER_MS).unref();
     // Clients that are built with the SDK overlook that request 0 was cancelled, and would leave the first form standing.
     if (server.getClientCapabilities()?.elicitation !== undefined) server.ping().catch(() => undefined);
   };
@@ -109,7 +123,7 @@ export function createServer(
       grant,
       client: client(),
       session,
-      form: clientForm(mcp, extra.requestId),
+      form: clientForm(server, extra.requestId),
       signal: extra.signal,
       onProgress: progress.stage,
       onOutput: progress.output,
@@ -132,7 +146,7 @@ export function createServer(
   });
 
   return {
-    mcp,
+    mcp: server,
     async idle() {
       await Promise.allSettled(underWay);
     },
