@@ -278,13 +278,7 @@ if (hasPandas) {
     const before = processesCpuMs(all());
     const idle = await timed(() => new Promise((resolve) => setTimeout(resolve, 60_000)));
     const used = processesCpuMs(all()) - before;
-    row(
-      'CPU time in 60 idle seconds, all processes',
-      ms(used),
-      used,
-      `ms in ${(idle / 1000).toFixed(0)} s`,
-      '< 50',
-    );
+    row('CPU time in 60 idle seconds, all processes', ms(used), used, `ms in ${(idle / 1000).toFixed(0)} s`, '< 50');
   }
 }
 
