@@ -104,6 +104,28 @@ def handled(abi: int) -> tuple[int, int, int]:
     return fs, net, scoped
 
 
+# What each version brought that programs could otherwise do, and the Linux it came with; as the table above, in the order of the versions.
+_BROUGHT = (
+    (3, "truncating files", "6.2"),
+    (4, "TCP", "6.7"),
+    (5, "ioctl on devices", "6.10"),
+    (6, "signals and abstract Unix sockets", "6.12"),
+    (9, "Unix sockets by path", "7.1"),
+)
+
+
+def describe(abi: int) -> str:
+    """What a kernel of this ABI version guards, for a person; and what it leaves to the other layers, with the Linux that guards it."""
+    guarded = [what for version, what, _ in _BROUGHT if version <= abi]
+    left = [f"{what} ({linux})" for version, what, linux in _BROUGHT if version > abi]
+    said = f"ABI {abi}: guards {', '.join(['opening, making, moving and removing files', *guarded])}"
+    if left:
+        said += f"; leaves to other layers, until the Linux in brackets: {', '.join(left)}"
+    if abi < 2:
+        said += "; files can't be moved from one directory to another (Linux 5.19)"
+    return said
+
+
 def granted(access: int, abi: int, is_directory: bool) -> int:
     """The part of a rule's access that a kernel of this ABI takes for such a path; 0 means the rule grants nothing."""
     return access & handled(abi)[0] & (~0 if is_directory else _ON_FILES)
