@@ -25,6 +25,9 @@ return got`,
   ...more,
 });
 
+/** Each process says when it has its piece, and keeps it until the first one ends. */
+const TOLD = 'told, tell = os.pipe(); held, hold = os.pipe()';
+
 const NR = (x86: number, arm: number): string => `{"x86_64": ${x86}}.get(os.uname().machine, ${arm})`;
 
 export const attacks: readonly Attack[] = [
@@ -78,13 +81,13 @@ export const attacks: readonly Attack[] = [
   ),
   memory(
     'many processes',
-    '',
-    'if os.fork() == 0:\n    os.closerange(0, 3); kept = os.urandom(8 << 20); time.sleep(3); os._exit(0)\ntime.sleep(0.03)',
+    TOLD,
+    'if os.fork() == 0:\n    os.closerange(0, 3); os.close(hold); kept = os.urandom(8 << 20); os.write(tell, b"."); os.read(held, 1); os._exit(0)\nos.read(told, 1)',
   ),
   memory(
     'many processes that detach themselves',
-    '',
-    'if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        os.closerange(0, 3); kept = os.urandom(8 << 20); time.sleep(3)\n    os._exit(0)\nos.wait(); time.sleep(0.03)',
+    TOLD,
+    'if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        os.closerange(0, 3); os.close(hold); kept = os.urandom(8 << 20); os.write(tell, b"."); os.read(held, 1)\n    os._exit(0)\nos.wait(); os.read(told, 1)',
   ),
   memory(
     'the stacks of threads',
