@@ -323,8 +323,9 @@ return open(C["secretFile"]).read()`,
   {
     name: 'a new mount',
     needs: 'root',
+    // In a mount namespace of its own, and private: else it would be the machine's, where systemd shares all mounts.
+    controlPrelude: 'call(libc.unshare(0x20000)); call(libc.mount(None, b"/", None, 0x44000, None))',
     code: py`
-call(libc.unshare(0x20000))
 call(libc.mount(b"none", C["writable"].encode(), b"tmpfs", 0, None))
 return True`,
   },
