@@ -117,8 +117,8 @@ export const attacks: readonly Attack[] = [
   ),
   memory(
     'memory that fork shares and children write to',
-    'import mmap\nm = mmap.mmap(-1, 64 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\nm.write(b"x" * (64 << 20))',
-    'if os.fork() == 0:\n    for n in range(got, got + 8): m[n << 12:(n << 12) + (8 << 20)] = data\n    os.closerange(0, 3); time.sleep(3); os._exit(0)\ntime.sleep(0.02)',
+    `${TOLD}; import mmap\nm = mmap.mmap(-1, 64 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\nm.write(b"x" * (64 << 20))`,
+    'if os.fork() == 0:\n    for n in range(got, got + 8): m[n << 12:(n << 12) + (8 << 20)] = data\n    os.closerange(0, 3); os.close(hold); os.write(tell, b"."); os.read(held, 1); os._exit(0)\nos.read(told, 1)',
   ),
   {
     name: 'locking memory',
@@ -258,7 +258,7 @@ return threading.active_count()`,
     name: 'processes: more, by shells',
     code: py`
 import subprocess
-out = subprocess.run("n=0; while [ $n -lt 100 ]; do sleep 3 >/dev/null 2>&1 & n=$((n+1)); done; echo all", shell=True, capture_output=True, text=True)
+out = subprocess.run("n=0; while [ $n -lt 100 ]; do sleep 1000 >/dev/null 2>&1 & n=$((n+1)); done; echo all", shell=True, capture_output=True, text=True)
 return out.stdout == "all\n"`,
   },
   {
