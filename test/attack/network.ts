@@ -115,7 +115,8 @@ return found`,
     wants: 'secret',
     code: py`
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-    s.settimeout(1); s.sendto(b"?", ("127.0.0.1", C["udpPort"]))
+    # Connected, so that the kernel tells at once where nobody listens (udp(7)).
+    s.settimeout(2); s.connect(("127.0.0.1", C["udpPort"])); s.send(b"?")
     return s.recv(100).decode()`,
   },
   {

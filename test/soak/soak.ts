@@ -13,7 +13,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
-import { createCanaries } from '../attack/attack.js';
+import { createCanaries } from '../attack/canaries.js';
+import { takeAwayPlanted } from '../support/planted.js';
 import { generator } from '../fuzz/mutate.js';
 import { PROGRAMS } from '../integration/programs.js';
 import { createPlace, descendants, execute, MAIN, OPEN_POLICY, type Answer } from '../support/server.js';
@@ -234,6 +235,7 @@ const warm = measured[0] ?? end;
 for (const { answers } of everyone) for (const count of answers.values()) if (count > 1) found.twice += 1;
 await Promise.all(live.map(({ client }) => client.close()));
 await canaries.close();
+await takeAwayPlanted();
 
 const runIds = place.audit().map(({ runId }) => String(runId));
 const chain = spawnSync(process.execPath, [MAIN, 'audit', 'verify', ...place.flags.slice(2, 4)], { encoding: 'utf8' });

@@ -10,6 +10,8 @@ export interface Row {
   readonly byTwo: boolean;
   /** Whether this tier promises to stop it. */
   readonly promised: boolean;
+  /** What this user or this kernel may lack for it; null for nothing: then it has to succeed outside. */
+  readonly needs: 'root' | 'kernel' | null;
   /** Whether it succeeds without any sandbox, here, as this user; null where that was not asked. */
   readonly outside: boolean | null;
   readonly all: Verdict;
@@ -27,25 +29,79 @@ export interface Matrix {
 }
 
 export interface Judgement {
-  /** With every layer on. */
+  /** All that the tier promises to stop. */
+  readonly promised: number;
+  /** With every layer on, of what is promised. */
   readonly through: readonly Row[];
-  /** Attacks that one layer alone stops, and that are to be stopped by two; the ones that are known, and the others. */
+  /** With every layer on, of what is not promised. */
+  readonly open: readonly Row[];
+  /** Ended in a way that says nothing, by the layer that was off, or `all`. */
+  readonly odd: readonly { readonly row: Row; readonly where: string }[];
+  /** Stopped whichever layer is off, of what is promised. */
+  readonly byEach: number;
+  /** Attacks that one layer alone stops, and that are to be stopped by two; why that is known, or null. */
   readonly single: readonly { readonly row: Row; readonly layer: Layer; readonly why: string | null }[];
+  /** That should succeed outside and do not. */
+  readonly noControl: readonly Row[];
+  /** That can't succeed outside, for this user or on this kernel. */
+  readonly lacking: readonly Row[];
 }
 
 /** @param whyOnly why one layer is all there is, or null */
 export function judge(
-  { tier, rows }: Matrix,
-  whyOnly: (tier: Tier, layer: Layer, goal: string, attack: string) => string | null,
+  { tier, user, rows }: Matrix,
+  whyOnly: (tier: Tier, user: string, layer: Layer, goal: string, attack: string) => string | null,
 ): Judgement {
+  const promised = rows.filter((row) => row.promised);
+  const failing = rows.filter(({ outside }) => outside === false);
+  const isRoot = user === 'root';
+  const mayLack = ({ needs }: Row) => needs === 'kernel' || (needs === 'root' && !isRoot);
   return {
-    through: rows.filter(({ all, promised }) => promised && all !== 'stopped'),
-    single: rows.flatMap((row) =>
-      openedBy(row)
-        .filter(() => row.promised && row.byTwo && row.all === 'stopped')
-        .map((layer) => ({ row, layer, why: whyOnly(tier, layer, row.goal, row.name) })),
+    promised: promised.length,
+    through: promised.filter(({ all }) => all !== 'stopped'),
+    open: rows.filter((row) => !row.promised && row.all !== 'stopped'),
+    odd: rows.flatMap((row) =>
+      Object.entries({ all: row.all, ...row.without })
+        .filter(([, verdict]) => verdict === 'odd')
+        .map(([where]) => ({ row, where })),
     ),
+    byEach: promised.filter((row) => row.all === 'stopped' && openedBy(row).length === 0).length,
+    single: promised.flatMap((row) =>
+      openedBy(row)
+        .filter(() => row.byTwo && row.all === 'stopped')
+        .map((layer) => ({ row, layer, why: whyOnly(tier, user, layer, row.goal, row.name) })),
+    ),
+    noControl: failing.filter((row) => !mayLack(row)),
+    lacking: failing.filter(mayLack),
   };
+}
+
+/** What is to be said of it, and whether anything is not as it should be. `loud`: also what was got of what one layer stops. */
+export function verdictOf(found: Judgement, loud: boolean): { readonly lines: string[]; readonly failed: boolean } {
+  const called = ({ goal, name }: Row) => `${goal}: ${name}`;
+  const got = (row: Row, where: string) => (row.why[where] === undefined ? '' : `: ${row.why[where]}`);
+  const lines = [
+    `${found.promised - found.through.length} of ${found.promised} stopped with all layers; ${found.byEach} of them whichever layer is off`,
+  ];
+  if (found.open.length > 0) lines.push(`not promised here, and not stopped: ${found.open.map(called).join('; ')}`);
+  for (const needs of ['root', 'kernel'] as const) {
+    const rows = found.lacking.filter((row) => row.needs === needs);
+    const why = needs === 'root' ? 'this user has not the right' : 'this kernel has it not, or not for this user';
+    if (rows.length > 0) lines.push(`no control, for ${why} (${rows.length}): ${rows.map(called).join('; ')}`);
+  }
+  const known = found.single.filter(({ why }) => why !== null);
+  for (const { row, layer, why } of known) {
+    lines.push(`one layer, ${layer}: ${called(row)}: ${why ?? ''}${loud ? ` [got${got(row, layer)}]` : ''}`);
+  }
+  const faults = [
+    ...found.through.map((row) => `GETS THROUGH ${called(row)}${got(row, 'all')}`),
+    ...found.odd.map(({ row, where }) => `UNCLEAR, ${where}: ${called(row)}${got(row, where)}`),
+    ...found.single
+      .filter(({ why }) => why === null)
+      .map(({ row, layer }) => `ONE LAYER ONLY, ${layer}: ${called(row)}${loud ? got(row, layer) : ''}`),
+    ...found.noControl.map((row) => `NO CONTROL ${called(row)}: it should succeed without a sandbox, and does not`),
+  ];
+  return { lines: [...lines, ...faults], failed: faults.length > 0 };
 }
 
 /** The layers without which an attack gets through. */
