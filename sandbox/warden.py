@@ -47,8 +47,9 @@ def main(connection: socket.socket, pid: int, outer_uid: int, settings: Settings
     try:
         # Neither the program nor anything else without capabilities may look into this process (ptrace(2), proc(5)).
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        if not settings.own_processes:
+        if settings.own_processes:
+            kernel.handle_signal(signal.SIGCHLD, kernel.DEFAULT)
+        else:
             _outlive_no_one(settings.zygote)
         try:
             group = _make_group(settings, pid)
@@ -87,6 +88,7 @@ def _make_group(settings: Settings, pid: int) -> cgroup.Group | None:
 
 def _outlive_no_one(zygote: int) -> None:
     """Not being process 1: be the one that orphans come to, and end the sandbox when the zygote ends, which the kernel tells by a signal (prctl(2))."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     processes.adopt_orphans()
 
     def end(*_: object) -> None:

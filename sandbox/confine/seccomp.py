@@ -408,12 +408,15 @@ class _SockFprog(ctypes.Structure):
     _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
+_OneSockFprog = _SockFprog * 1
+
+
 def install(program: bytes) -> None:
     """Put a filter of build() on this process, all its threads and everything it will start, for good (seccomp(2)).
 
     no_new_privs must be set. Raises OSError, and then no thread has the filter.
     """
-    fprog = (_SockFprog * 1)((len(program) // 8, program))
+    fprog = _OneSockFprog((len(program) // 8, program))
     try:
         thread = kernel.syscall("seccomp", _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC, fprog)
     except OSError as error:

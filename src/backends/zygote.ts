@@ -93,7 +93,8 @@ async function launch(
   const child = execa(options.executable, ['-I', '-S', 'zygote.py'], {
     cwd: sandboxDirectory,
     // The zygote's environment is what /proc/PID/environ shows of every process forked from it: nothing of ours.
-    env: { LANG: 'C.UTF-8', PATH: '/usr/bin:/bin', ...threadVariables() },
+    // LD_BIND_NOW: symbols are looked up once, here, and not in each process that is forked from it (ld.so(8)).
+    env: { LANG: 'C.UTF-8', PATH: '/usr/bin:/bin', LD_BIND_NOW: '1', ...threadVariables() },
     extendEnv: false,
     stdin: 'pipe',
     stdout: 'pipe',

@@ -171,6 +171,20 @@ class ARestrictedProcess(unittest.TestCase):
         for path in (self.at("outside"), self.top, "/", "/proc"):
             self.assertEqual(self.both(lambda path=path: outcome(os.listdir, path)), [None, "EACCES"], path)
 
+    def test_rules_looked_up_before_a_fork_hold_as_others_do_and_take_no_descriptor_of_a_programs(self):
+        rules = landlock.look_up([(path, access) for path, access in self.rules() if os.path.exists(path)])
+        kept = [int.from_bytes(rule[8:], sys.byteorder) for rule in rules]
+        self.addCleanup(lambda: [os.close(fd) for fd in kept])
+        self.assertGreaterEqual(min(kept), 10)
+        self.assertFalse(any(os.get_inheritable(fd) for fd in kept))
+
+        def child():
+            kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+            landlock.restrict([], tcp=True, looked_up=rules)
+            return [outcome(read, self.at(*parts)) for parts in (("inside", "file"), ("readable", "file"), ("outside", "file"))]
+
+        self.assertEqual(forked(child), [None, None, "EACCES"])
+
     def test_it_reads_and_writes_inside_its_rules(self):
         def work():
             write(self.at("inside", "new"))
