@@ -36,6 +36,7 @@ import make  # noqa: E402
 import open_tier  # noqa: E402
 import processes  # noqa: E402
 import program  # noqa: E402
+import rehearsal  # noqa: E402
 import scratch  # noqa: E402
 import warden  # noqa: E402
 from confine import cgroup, identity, kernel, layers, mounts, tree  # noqa: E402
@@ -134,6 +135,7 @@ def main() -> NoReturn:
         _fail(layer, error)
     failed = _preload(config["preload"])
     program.make_streams()
+    rehearsal.rehearse()
     gc.collect()
     gc.disable()
     gc.freeze()  # keeps the collector from touching, and so copying, pages that all sandboxes share
