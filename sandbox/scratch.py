@@ -80,7 +80,7 @@ class Watch:
         top = os.open(self._path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             for place in tree.WRITABLE:
-                inside = _open_directory(os.path.basename(place), top)
+                inside = _look_into(os.path.basename(place), top)
                 try:
                     self._count_directory(inside)
                 finally:
@@ -117,8 +117,10 @@ class Watch:
                     if stat.S_ISDIR(found.st_mode):
                         if len(pending) == _DEEPEST:
                             raise Full
-                        below = _open_directory(name, fd)
+                        below = _look_into(name, fd)
                         pending.append((below, _names(below)))
+                except PermissionError:
+                    raise Full from None  # what can't be looked into can't be kept within anything
                 except OSError:
                     continue  # it has just gone, or is something else now: the next look sees
         finally:
@@ -164,6 +166,20 @@ class Watch:
 
 def _names(fd: int) -> list[str]:
     return os.listdir(fd)
+
+
+def _look_into(name: str, parent: int) -> int:
+    """Open a directory below ``parent`` to count what is in it. Its mode is the program's, and is changed only where there is no other way in."""
+    try:
+        fd = os.open(name, _DIRECTORY, dir_fd=parent)
+    except PermissionError:
+        return _open_directory(name, parent)
+    try:
+        os.stat(".", dir_fd=fd)  # takes the right to search it
+        return fd
+    except PermissionError:
+        os.close(fd)
+        return _open_directory(name, parent)
 
 
 def _open_directory(name: str, parent: int) -> int:
@@ -215,7 +231,11 @@ def _act_as(owner: int) -> None:
 
 def sweep(root: str, makers: frozenset[int] = frozenset()) -> None:
     """Take away all directories under ``root`` but those that ``makers`` made, as far as it goes: there is nobody to tell what stays."""
-    for name in os.listdir(root):
+    try:
+        names = os.listdir(root)
+    except FileNotFoundError:
+        return  # the server took it away: it is over
+    for name in names:
         if int(name.partition("-")[0]) in makers:
             continue
         try:

@@ -11,12 +11,14 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { newNames, ownDirectory, takeAwayPlanted } from '../support/planted.js';
-import { TIER, unconfined, type RunOptions, type TestSandbox, type Unconfined } from '../support/sandbox.js';
+import { runUntil, TIER, unconfined, type RunOptions, type TestSandbox, type Unconfined } from '../support/sandbox.js';
 import type { JobOutcome, Tier } from '../../src/sandbox.js';
 import { createCanaries, type Canaries } from './canaries.js';
 
 /** Python source as it is: backslashes are Python's. */
 export const py = String.raw;
+
+export type Need = 'root' | 'kernel' | 'root and kernel';
 
 export interface Attack {
   readonly name: string;
@@ -26,9 +28,9 @@ export interface Attack {
   readonly controlPrelude?: string;
   /**
    * What the control needs: `root`; or `kernel`, where the machine may not have what is attacked, and the control is skipped if it
-   * gets nothing outside either.
+   * gets nothing outside either; or both.
    */
-  readonly needs?: 'root' | 'kernel';
+  readonly needs?: Need;
   /** The tiers that promise to stop it; every one that confines, when left out. Without a file tree the names and sizes of files can be seen, say. */
   readonly promisedIn?: readonly Tier[];
   /** The control has to print the secret, not just anything. */
@@ -36,6 +38,8 @@ export interface Attack {
   readonly options?: RunOptions;
   /** The body of an earlier run, which leaves something for the attack to find. */
   readonly first?: string;
+  /** The body of a run at the same time, which prints UP when it has done what the attack is to find; the control has `first` instead. */
+  readonly meanwhile?: string;
   /** `C["file"]` is a file of the host that everybody may change, made for this trial. */
   readonly file?: true;
   /** In the control, the earlier run is one process with the attack, as it would be in an interpreter that is shared. */
@@ -109,6 +113,15 @@ export async function runAttack(
   run: TestSandbox['run'],
 ): Promise<{ outcome: JobOutcome; ran: string | null }> {
   const told = toldOf(attack, canaries);
+  if (attack.meanwhile !== undefined) {
+    const abort = new AbortController();
+    const other = programOf({ ...attack, code: attack.meanwhile }, told, false);
+    const { outcome: others } = await runUntil('UP', run, other, { signal: abort.signal });
+    const outcome = await run(programOf(attack, told, false), attack.options);
+    abort.abort();
+    await others;
+    return { outcome, ran: null };
+  }
   let failed: string | null = null;
   if (attack.first !== undefined) {
     const first = await run(programOf({ ...attack, code: `${attack.first}\nreturn False` }, told, false));
@@ -155,14 +168,14 @@ export function attackTests(goal: string, attacks: readonly Attack[], sandbox: T
       assert.equal(gotThrough(attack, outcome, secret), null);
     });
 
-    const needsRoot = attack.needs === 'root' && process.getuid?.() !== 0 ? 'needs root' : false;
+    const needsRoot = attack.needs?.startsWith('root') === true && process.getuid?.() !== 0 ? 'needs root' : false;
     test(
       `${goal}, control: ${attack.name} succeeds without a sandbox`,
       { skip: sandbox.missing || needsRoot },
       async (t) => {
         const { secret, told } = ready();
         const ran = await runControl(attack, told);
-        if (attack.needs === 'kernel' && !/^GOT/m.test(ran.stdout)) {
+        if (attack.needs?.endsWith('kernel') === true && !/^GOT/m.test(ran.stdout)) {
           t.skip(`not to be had on this machine even without a sandbox: ${ran.stdout.trim()}`);
           return;
         }

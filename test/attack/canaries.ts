@@ -20,13 +20,14 @@ export interface Canaries {
   close(): Promise<void>;
 }
 
+/** One for a process, whose environment can hold but one. */
+const secret = `CORDON-SECRET-${randomBytes(16).toString('hex')}`;
 const ENVIRONMENT_NAME = 'CORDON_TEST_TOKEN';
 
 /** Put the secret into a file, an environment, a process, and behind every kind of socket. */
 export async function createCanaries(): Promise<Canaries> {
   // Nothing that holds a secret of ours is older than this process. A second early: file systems tell the time by ticks of the kernel's.
   const since = Math.floor(Date.now() / 1000 - process.uptime()) - 1;
-  const secret = `CORDON-SECRET-${randomBytes(16).toString('hex')}`;
   process.env[ENVIRONMENT_NAME] = secret;
   const directory = mkdtempSync(join(ownDirectory(), 'canary-'));
   const open = join(directory, 'open');

@@ -1,6 +1,6 @@
 /** Every attack there is, by its goal, in the one shape the matrix runs them in. */
 
-import { gotThrough, runAttack, runControl, type Attack } from './attack.js';
+import { gotThrough, runAttack, runControl, type Attack, type Need } from './attack.js';
 import type { Canaries } from './canaries.js';
 import { attacks as files } from './files.js';
 import { attacks as kernel } from './kernel.js';
@@ -34,7 +34,7 @@ export interface Trial {
   /** Why it can't have such a control (no-control.ts); null where it has. */
   readonly noControl: string | null;
   /** Why the control may fail: this user has not the right (`root`), or this kernel has not what is attacked (`kernel`). */
-  readonly needs: NonNullable<Attack['needs']> | null;
+  readonly needs: Need | null;
 }
 
 function trial(goal: string, attack: Attack): Trial {

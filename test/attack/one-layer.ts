@@ -19,7 +19,7 @@ interface OneLayer {
 }
 
 const PROC =
-  /command line|identity|settings|interrupts|list of processes|by its number|session|last process|how many processes/;
+  /command line|identity|settings|interrupts|keys|list of processes|by its number|session|last process|how many processes/;
 
 const ONE_LAYER: readonly OneLayer[] = [
   {
@@ -104,7 +104,7 @@ const ONE_LAYER: readonly OneLayer[] = [
   },
   {
     goal: 'secrets',
-    attack: /users of|identity|command line|settings|interrupts|devices|mounts|last process/,
+    attack: /users of|identity|command line|settings|interrupts|keys|devices|mounts|last process/,
     layer: 'file tree',
     tier: 'strict',
     why: 'landlock lets all of /etc, /proc and /dev be read, which are our own in a tree of ours',
@@ -149,6 +149,14 @@ const ONE_LAYER: readonly OneLayer[] = [
     layer: 'file tree',
     tier: 'strict',
     why: 'flock(2) needs no right on a file, and those of the library are everybody’s',
+  },
+  {
+    goal: 'processes',
+    attack: /a (lower priority|processor|scheduler) for another|what another has open/,
+    layer: 'pid namespace',
+    tier: 'strict',
+    user: 'ordinary',
+    why: 'an ordinary user has one id, by which the kernel takes a program for the owner of the user’s other processes: it must not see their numbers. As root each run has an id of its own',
   },
   {
     goal: 'processes',

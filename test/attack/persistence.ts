@@ -321,11 +321,30 @@ return struct.unpack("hhqqi4x", fcntl.fcntl(open(json.__file__), fcntl.F_GETLK, 
   },
 ];
 
+/** Known, and not to be had otherwise: flock(2) and fcntl(2) need no right but reading, and a filter can't see which file it is. SECURITY.md says so. */
+const WORD_BY_LOCKS: Attack = {
+  name: 'a word to a run at the same time, by locks on files of the library',
+  promisedIn: [],
+  meanwhile: `import fcntl${LIBRARY}\nfor f in files: fcntl.flock(f, fcntl.LOCK_EX)\nprint("UP", flush=True)\ntime.sleep(20)`,
+  first: `${STAY}${daemon(`import fcntl\n${LIBRARY}\nfor f in files: fcntl.flock(f, fcntl.LOCK_EX)`)}`,
+  code: py`
+import fcntl
+${LIBRARY}
+held = 0
+for f in files:
+    try: fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError: held += 1
+return held == len(files)`,
+};
+
 /** As attacks: what the second run finds of what the first one left. */
-export const attacks: readonly Attack[] = plantings.map(({ name, plant, look, control, needs }) => ({
-  name,
-  first: plant,
-  code: look,
-  sameProcess: control === 'one process',
-  ...(needs !== undefined && { needs }),
-}));
+export const attacks: readonly Attack[] = [
+  ...plantings.map(({ name, plant, look, control, needs }): Attack => ({
+    name,
+    first: plant,
+    code: look,
+    sameProcess: control === 'one process',
+    ...(needs !== undefined && { needs }),
+  })),
+  WORD_BY_LOCKS,
+];

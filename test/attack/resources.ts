@@ -28,6 +28,9 @@ return got`,
 /** Each process says when it has its piece, and keeps it until the first one ends. */
 const TOLD = 'told, tell = os.pipe(); held, hold = os.pipe()';
 
+/** Without a file system of its own, what a run has written is looked at now and then: it has got it only if it has it after that. */
+const STILL_THERE = 'if C["inside"]: time.sleep(2)';
+
 const NR = (x86: number, arm: number): string => `{"x86_64": ${x86}}.get(os.uname().machine, ${arm})`;
 
 export const attacks: readonly Attack[] = [
@@ -189,31 +192,39 @@ return call(libc.mlock(ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffe
   {
     name: 'disk: more bytes than there are',
     code: py`
-base = C["writable"] if not C["inside"] else "/work"
-for n in range(48): open(f"{base}/{n}", "wb").write(bytes(1 << 20))
+base = C["writable"] if not C["inside"] else os.getcwd()
+for n in range(48): open(f"{base}/{C['planted']}{n}", "wb").write(bytes(1 << 20))
+${STILL_THERE}
 return n`,
+    ends: ['ok', 'killed'],
   },
   {
     name: 'disk: more bytes, spread over every writable place',
     code: py`
-places = [C["writable"]] if not C["inside"] else ["/work", "/tmp", "/dev/shm", "/code"]
-for n in range(48): open(f"{places[n % len(places)]}/{n}", "wb").write(bytes(1 << 20))
+places = [C["writable"]] if not C["inside"] else [place for place in (os.getcwd(), os.environ.get("TMPDIR", "/tmp"), "/tmp", "/dev/shm", "/code") if os.access(place, os.W_OK)]
+for n in range(48): open(f"{places[n % len(places)]}/{C['planted']}{n}", "wb").write(bytes(1 << 20))
+${STILL_THERE}
 return n`,
+    ends: ['ok', 'killed'],
     options: { limits: { memoryMb: 512 } },
   },
   {
     name: 'disk: more files than there are inodes',
     code: py`
-base = C["writable"] if not C["inside"] else "/work"
-for n in range(2000): open(f"{base}/f{n}", "w").close()
+base = C["writable"] if not C["inside"] else os.getcwd()
+for n in range(2000): open(f"{base}/{C['planted']}f{n}", "w").close()
+${STILL_THERE}
 return n`,
+    ends: ['ok', 'killed'],
   },
   {
     name: 'disk: more directories than there are inodes',
     code: py`
-base = C["writable"] if not C["inside"] else "/work"
-for n in range(2000): os.mkdir(f"{base}/d{n}")
+base = C["writable"] if not C["inside"] else os.getcwd()
+for n in range(2000): os.mkdir(f"{base}/{C['planted']}d{n}")
+${STILL_THERE}
 return n`,
+    ends: ['ok', 'killed'],
   },
   {
     name: 'disk: one file that is too large',
@@ -271,14 +282,18 @@ return len([os.open("/dev/null", os.O_RDONLY) for _ in range(400)])`,
 
   ...(['CPU', 'DATA', 'NPROC', 'NOFILE', 'FSIZE', 'CORE', 'MEMLOCK'] as const).map((name): Attack => ({
     name: `a limit raised again: RLIMIT_${name}`,
-    needs: 'kernel',
-    controlPrelude: `import resource; resource.setrlimit(resource.RLIMIT_${name}, (${name === 'CPU' ? 100 : name === 'DATA' ? '1 << 31' : 500},) * 2)`,
+    ...(name === 'CORE' && { needs: 'kernel' }), // which an administrator may have put to 0 for everybody
+    // Below the hard limit, as a tool that forgot the hard one would.
+    controlPrelude: `
+import resource
+hard = resource.getrlimit(resource.RLIMIT_${name})[1]
+resource.setrlimit(resource.RLIMIT_${name}, (${name === 'CPU' ? 100 : name === 'DATA' ? '1 << 31' : name === 'CORE' || name === 'MEMLOCK' ? 0 : 500}, hard))`,
     code: `
 import resource
 soft, hard = resource.getrlimit(resource.RLIMIT_${name})
-if hard == -1: return "unlimited"
-resource.setrlimit(resource.RLIMIT_${name}, (hard + 1, hard + 1))
-return hard`,
+if soft == -1: return "unlimited"
+resource.setrlimit(resource.RLIMIT_${name}, (soft + 1, hard if hard == -1 else max(hard, soft + 1)))
+return f"more than {soft}"`,
   })),
   {
     name: 'a better priority',

@@ -54,7 +54,7 @@ found = set()
 for pid in range(1, max(70000, C["victim"] + 1)):
     try: found.update(SECRET.findall(open(f"/proc/{pid}/cmdline", "rb").read()))
     except OSError: pass
-    if found: break
+    if found and pid >= C["victim"]: break
 return found`,
   },
   {

@@ -126,7 +126,8 @@ async function attempt(tier: Tier, without: Layer | null, chosen: readonly Trial
   const run: TestSandbox['run'] = (code, options: RunOptions = {}) =>
     backend.run(
       { runId: randomUUID(), code, stdin: '', files: [], limits: { ...LIMITS, ...options.limits } },
-      new AbortController().signal,
+      options.signal ?? new AbortController().signal,
+      options,
     );
   const seen = new Map<Trial, Seen>();
   try {
@@ -213,15 +214,15 @@ async function matrixOf(tier: Tier): Promise<Matrix> {
   return { tier, user: userName(), layers, rows };
 }
 
-/** What succeeds without a sandbox: an attack that never does says nothing of the layers. */
-async function controls(): Promise<Map<Trial, boolean>> {
+/** What succeeds without a sandbox, in the order of the trials: an attack that never does says nothing of the layers. */
+async function controls(): Promise<(boolean | null)[]> {
   const found = new Map<Trial, boolean>();
   const began = performance.now();
   await withCanaries(trials, AT_ONCE, async (one, canaries) => {
     if (one.noControl === null) found.set(one, await one.outside(canaries));
   });
   console.error(`${userName()}, controls: ${found.size} attacks, ${secondsSince(began)} s`);
-  return found;
+  return trials.map((one) => found.get(one) ?? null);
 }
 
 /** The matrices of this user. */
@@ -232,7 +233,7 @@ async function asThisUser(): Promise<Matrix[]> {
   const outside = await controls();
   return matrices.map((matrix) => ({
     ...matrix,
-    rows: matrix.rows.map((row, place) => ({ ...row, outside: outside.get(trials[place] as Trial) ?? null })),
+    rows: matrix.rows.map((row, place) => ({ ...row, outside: outside[place] ?? null })),
   }));
 }
 

@@ -2,6 +2,7 @@
 
 import type { Layer } from '../../src/backends/layers.js';
 import type { Tier } from '../../src/sandbox.js';
+import type { Need } from '../attack/attack.js';
 import type { Verdict } from '../attack/goals.js';
 
 export interface Row {
@@ -11,7 +12,7 @@ export interface Row {
   /** Whether this tier promises to stop it. */
   readonly promised: boolean;
   /** What this user or this kernel may lack for it; null for nothing: then it has to succeed outside. */
-  readonly needs: 'root' | 'kernel' | null;
+  readonly needs: Need | null;
   /** Whether it succeeds without any sandbox, here, as this user; null where that was not asked. */
   readonly outside: boolean | null;
   readonly all: Verdict;
@@ -55,7 +56,7 @@ export function judge(
   const promised = rows.filter((row) => row.promised);
   const failing = rows.filter(({ outside }) => outside === false);
   const isRoot = user === 'root';
-  const mayLack = ({ needs }: Row) => needs === 'kernel' || (needs === 'root' && !isRoot);
+  const mayLack = ({ needs }: Row) => needs?.endsWith('kernel') === true || (needs === 'root' && !isRoot);
   return {
     promised: promised.length,
     through: promised.filter(({ all }) => all !== 'stopped'),
@@ -76,23 +77,51 @@ export function judge(
   };
 }
 
+const LINE_LENGTH = 150;
+
+/** A title with the number of the attacks, then their names, goal by goal, in lines of a length to read; nothing for none. */
+function listed(title: string, rows: readonly Row[]): string[] {
+  if (rows.length === 0) return [];
+  const lines = [`${title} (${rows.length}):`];
+  for (const goal of new Set(rows.map((row) => row.goal))) {
+    let line = `  ${goal}:`;
+    for (const name of rows.filter((row) => row.goal === goal).map((row) => row.name)) {
+      if (line.length + name.length > LINE_LENGTH) {
+        lines.push(line);
+        line = '   ';
+      }
+      line += ` ${name};`;
+    }
+    lines.push(line.replace(/;$/, ''));
+  }
+  return lines;
+}
+
 /** What is to be said of it, and whether anything is not as it should be. `loud`: also what was got of what one layer stops. */
 export function verdictOf(found: Judgement, loud: boolean): { readonly lines: string[]; readonly failed: boolean } {
   const called = ({ goal, name }: Row) => `${goal}: ${name}`;
   const got = (row: Row, where: string) => (row.why[where] === undefined ? '' : `: ${row.why[where]}`);
   const lines = [
     `${found.promised - found.through.length} of ${found.promised} stopped with all layers; ${found.byEach} of them whichever layer is off`,
+    ...listed('not promised here, and not stopped', found.open),
+    ...listed(
+      'no control, for this user has not the right',
+      found.lacking.filter(({ needs }) => needs === 'root'),
+    ),
+    ...listed(
+      'no control, for this kernel has it not, or not for this user',
+      found.lacking.filter(({ needs }) => needs !== 'root'),
+    ),
   ];
-  if (found.open.length > 0) lines.push(`not promised here, and not stopped: ${found.open.map(called).join('; ')}`);
-  for (const needs of ['root', 'kernel'] as const) {
-    const rows = found.lacking.filter((row) => row.needs === needs);
-    const why = needs === 'root' ? 'this user has not the right' : 'this kernel has it not, or not for this user';
-    if (rows.length > 0) lines.push(`no control, for ${why} (${rows.length}): ${rows.map(called).join('; ')}`);
+  // What is stopped by one layer for the same reason is said once.
+  const known = new Map<string, Row[]>();
+  for (const { row, layer, why } of found.single) {
+    if (why === null) continue;
+    const title = `only ${layer}, for ${why}`;
+    known.set(title, [...(known.get(title) ?? []), row]);
+    if (loud) lines.push(`only ${layer}: ${called(row)}${got(row, layer)}`);
   }
-  const known = found.single.filter(({ why }) => why !== null);
-  for (const { row, layer, why } of known) {
-    lines.push(`one layer, ${layer}: ${called(row)}: ${why ?? ''}${loud ? ` [got${got(row, layer)}]` : ''}`);
-  }
+  for (const [title, rows] of known) lines.push(...listed(title, rows));
   const faults = [
     ...found.through.map((row) => `GETS THROUGH ${called(row)}${got(row, 'all')}`),
     ...found.odd.map(({ row, where }) => `UNCLEAR, ${where}: ${called(row)}${got(row, where)}`),

@@ -157,7 +157,7 @@ def take_away(is_gone, keys_too):
             entry = dict(zip(heads, line.split()))
             key = int(entry["key"]) & 0xffffffff
             if key >> 24 == 0x43 and int(entry["perms"], 8) & 0o777 == 0o666 and (key in keys_too or int(entry["ctime"]) < time.time() - HOUR):
-                remove_by_id(int(entry[kind + "id"]))
+                remove_by_id(int(line.split()[1]))
 
 def end_processes(prefix):
     for pid in filter(str.isdigit, os.listdir("/proc")):
