@@ -273,9 +273,11 @@ def proc_masks() -> list[tuple[kernel.Argument, ...]]:
     """The calls of mount(2) that cover, in a sandbox's /proc before it is in its place, what anyone may read and a program has no business with."""
     masks: list[tuple[kernel.Argument, ...]] = []
     for name in os.listdir("/proc"):
+        if name.isdigit() or name in _PROC_SHOWN:  # a process may be gone by now
+            continue
         seen = os.lstat(f"/proc/{name}").st_mode
         # What only root may read is closed already: a program is not root, not even as its own namespace sees it.
-        if name.isdigit() or name in _PROC_SHOWN or stat.S_ISLNK(seen) or not seen & stat.S_IROTH:
+        if stat.S_ISLNK(seen) or not seen & stat.S_IROTH:
             continue
         masks.append(((_STORE if stat.S_ISDIR(seen) else "/dev/null").encode(), f"{_NEW_PROC}/{name}".encode(), None, MS_BIND, None))
     return masks

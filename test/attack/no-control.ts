@@ -9,7 +9,12 @@ interface NoControl {
   readonly why: string;
 }
 
-const NO_CONTROL: readonly NoControl[] = [
+export const noControls: readonly NoControl[] = [
+  {
+    goal: 'resources',
+    names: ['the buffers of Unix sockets', 'the buffers of TCP connections', 'the buffers of pipes'],
+    why: 'unconfined it takes what the machine has; the test is of how much of it is taken',
+  },
   {
     goal: 'outcome',
     names: ['memory that ran out, by its own word'],
@@ -37,5 +42,5 @@ const NO_CONTROL: readonly NoControl[] = [
 
 /** Why an attack has no control; null where it has to have one. */
 export function whyNoControl(goal: string, name: string): string | null {
-  return NO_CONTROL.find((one) => one.goal === goal && one.names.includes(name))?.why ?? null;
+  return noControls.find((one) => one.goal === goal && one.names.includes(name))?.why ?? null;
 }

@@ -109,6 +109,7 @@ function options() {
 interface Seen {
   readonly verdict: Verdict;
   readonly why: string;
+  readonly ms: number;
 }
 
 /** Run each trial in sandboxes of this tier without one layer (null: with all). */
@@ -133,12 +134,15 @@ async function attempt(tier: Tier, without: Layer | null, chosen: readonly Trial
   try {
     const [together, alone] = [false, true].map((is) => chosen.filter(({ goal }) => ALONE.has(goal) === is));
     await withCanaries(together ?? [], AT_ONCE, async (one, canaries) => {
-      seen.set(one, await one.inside(run, canaries));
+      const began = performance.now();
+      seen.set(one, { ...(await one.inside(run, canaries)), ms: performance.now() - began });
     });
     await withCanaries(alone ?? [], 1, async (one, canaries) => {
       const { told } = canaries;
-      const found = await one.inside(run, { ...canaries, told: { ...told, server: told.victim } });
-      const killed = { verdict: 'through' as const, why: `a process of the host was killed; ${found.why}` };
+      const began = performance.now();
+      const answer = await one.inside(run, { ...canaries, told: { ...told, server: told.victim } });
+      const found = { ...answer, ms: performance.now() - began };
+      const killed = { ...found, verdict: 'through' as const, why: `a process of the host was killed; ${found.why}` };
       seen.set(one, isAlive(told.victim) ? found : killed);
     });
   } finally {
@@ -194,7 +198,7 @@ async function matrixOf(tier: Tier): Promise<Matrix> {
       const seen = results.get(layer)?.get(one);
       return seen === undefined ? [] : [[layer, seen] as const];
     });
-    const all = results.get(null)?.get(one) ?? { verdict: 'odd' as const, why: 'it was not tried' };
+    const all = results.get(null)?.get(one) ?? { verdict: 'odd' as const, why: 'it was not tried', ms: 0 };
     return {
       goal: one.goal,
       name: one.name,
@@ -204,6 +208,10 @@ async function matrixOf(tier: Tier): Promise<Matrix> {
       outside: null,
       all: all.verdict,
       without: Object.fromEntries(tried.map(([layer, { verdict }]) => [layer, verdict])),
+      ms: Object.fromEntries([
+        ['all', Math.round(all.ms)] as const,
+        ...tried.map(([layer, { ms }]) => [layer, Math.round(ms)] as const),
+      ]),
       why: Object.fromEntries<string>(
         [['all', all.why] as const, ...tried.map(([layer, { why }]) => [layer, why] as const)].filter(
           ([, why]) => why !== '',

@@ -18,6 +18,8 @@ export interface Row {
   readonly all: Verdict;
   /** What came of it with one layer off; a layer that was not tried is not there. */
   readonly without: Readonly<Partial<Record<Layer, Verdict>>>;
+  /** How long it took, by the layer that was off, or `all`. Milliseconds, with others at the same time. */
+  readonly ms: Readonly<Record<string, number>>;
   /** What was got, by the layer that was off, or `all`. */
   readonly why: Readonly<Record<string, string>>;
 }
