@@ -29,7 +29,7 @@ return got`,
 const TOLD = 'told, tell = os.pipe(); held, hold = os.pipe()';
 
 /** Without a file system of its own, what a run has written is looked at now and then: it has got it only if it has it after that. */
-const STILL_THERE = 'if C["inside"]: time.sleep(2)';
+const STILL_THERE = 'if C["inside"]: time.sleep(10)';
 
 const NR = (x86: number, arm: number): string => `{"x86_64": ${x86}}.get(os.uname().machine, ${arm})`;
 

@@ -307,6 +307,14 @@ class TheArguments(Asking):
         for pointer in (0x7FFF12345678, 0x700000000000, 0x1000):
             self.assertEqual(ask("prlimit64", 1234, 7, pointer, 0), "EPERM")
 
+    def test_the_warden_keeps_its_processor_and_its_turn(self):
+        ask = self.asking()
+        for name in ("sched_setaffinity", "sched_setparam", "sched_setscheduler"):
+            self.assertEqual([ask(name, pid, 0, 0x1000) for pid in (0, 2, 1)], [ALLOW, ALLOW, "EPERM"])
+        process, group, user = 0, 1, 2
+        self.assertEqual([ask("setpriority", process, pid, 5) for pid in (0, 2, 1)], [ALLOW, ALLOW, "EPERM"])
+        self.assertEqual([ask("setpriority", group, 0, 5), ask("setpriority", user, 0, 5)], [ALLOW, "EPERM"])
+
 
 class TheFilterAsAProgramOnX86_64(OnX86_64, TheFilterAsAProgram, unittest.TestCase):
     pass
