@@ -48,14 +48,16 @@ export async function probe(python: string, onProbing?: () => unknown): Promise<
   onProbing?.();
   const ran = await running;
   if (ran.failed) {
-    const why = ran.timedOut
-      ? `did not answer within ${PROBE_TIMEOUT_MS / 1000} s`
-      : ran.code === 'ENOENT'
-        ? 'was not found'
-        : `${ran.stderr} ${ran.shortMessage}`.trim().slice(-1000);
-    return nothing(
-      `sandbox.python is ${JSON.stringify(python)}, expected a Python of 3.9 or later: ${why}. Install python3, or name another interpreter in the policy`,
-    );
+    const [why, help] = ran.timedOut
+      ? [
+          `did not answer within ${PROBE_TIMEOUT_MS / 1000} s`,
+          'Start it by hand to see what it waits for; on a machine that is only slow or busy, start Cordon again',
+        ]
+      : [
+          ran.code === 'ENOENT' ? 'was not found' : `${ran.stderr} ${ran.shortMessage}`.trim().slice(-1000),
+          'Install python3, or name another interpreter in the policy',
+        ];
+    return nothing(`sandbox.python is ${JSON.stringify(python)}, expected a Python of 3.9 or later: ${why}. ${help}`);
   }
   let found: z.infer<typeof answer>;
   try {
