@@ -7,7 +7,8 @@ import { sandboxDirectory } from '../package.js';
 import type { Interpreter, LayerReport, Tier } from '../sandbox.js';
 import { bestTier, missingFor } from './tiers.js';
 
-const PROBE_TIMEOUT_MS = 20_000;
+/** A tenth of a second is usual. What hangs is found out all the same; a machine that is starting up, emulated or overloaded is only slow. */
+const PROBE_TIMEOUT_MS = 60_000;
 
 /** What was found out; `tier` is the best to be had, null for none, and `problem` says why it is not the strongest one. */
 export interface Probe {
