@@ -51,10 +51,10 @@ return found`,
     wants: 'secret',
     code: py`
 found = set()
-for pid in range(1, max(70000, C["victim"] + 1)):
+# Small ones, as in a process namespace of its own, and those about the victim's.
+for pid in [*range(1, 4000), *range(max(4000, C["victim"] - 2000), C["victim"] + 2000)]:
     try: found.update(SECRET.findall(open(f"/proc/{pid}/cmdline", "rb").read()))
     except OSError: pass
-    if found and pid >= C["victim"]: break
 return found`,
   },
   {
