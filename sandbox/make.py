@@ -154,6 +154,8 @@ def make(outer_uid: int, settings: Settings, group: cgroup.Group | None) -> Chil
         # What is put into the working directory is the program's, and what lies there is looked at as the program (setfsuid(2)).
         if outer_uid != 0:
             identity.take_files_of(outer_uid)
+            if not settings.own_processes:
+                processes.be_told_of_parents_end()  # changing one's ids has taken it back (prctl(2))
         kernel.keep_capabilities(_kept(outer_uid, settings))
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     except OSError as error:

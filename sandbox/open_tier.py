@@ -27,13 +27,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    import workspace
+
 #: More likely to be chosen when memory runs out than the server and what else the user runs (proc(5), oom_score_adj).
 _OOM_SCORE = b"500"
 #: For the directories on the way to those of the runs: the ids of the runs pass through, and can't list.
 PASSABLE = 0o711
 
 
-def enter(root: str, what: tree.Plan, tier: str) -> tuple[int, int]:
+def enter(place: workspace.Workspace, what: tree.Plan, tier: str) -> tuple[int, int]:
     """Become the zygote; the launcher never returns. Returns (first, number) of the ids that programs run as; (0, 1): as the caller.
 
     Raises OSError when an id can't be had, or can't reach what it needs.
@@ -41,15 +43,15 @@ def enter(root: str, what: tree.Plan, tier: str) -> tuple[int, int]:
     ids = _ids(tier)
     if ids[0] != 0:
         # An id of a run has to pass through; it can't list, and connecting to the socket takes the right to write to it.
-        os.chmod(os.path.dirname(root), PASSABLE)
-        os.chmod(root, PASSABLE)
-        _check_reach(ids[0], root, what)
+        os.chmod(place.path, PASSABLE)
+        os.chmod(place.root, PASSABLE)
+        _check_reach(ids[0], place.root, what)
     processes.adopt_orphans()
     _ignore_terminal()
     launcher = os.getpid()
     pid = os.fork()
     if pid != 0:
-        guard(pid, root)
+        guard(pid, place)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # until it serves: an import may keep it from looking at signals
     if os.getppid() != launcher:
         os._exit(1)
@@ -111,21 +113,23 @@ def _ignore_terminal() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def guard(zygote: int, root: str) -> NoReturn:
+def guard(zygote: int, place: workspace.Workspace) -> NoReturn:
     """Be the launcher: outlive the zygote, and take away all that it leaves. Needs to be a subreaper already."""
     _ignore_terminal()
+
     # Told to end, or the server gone: the zygote ends everything, in order. It may have ended already.
-    
     def end(*_: object) -> None:
         processes.tell(zygote, signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, end)
+    processes.be_told_of_parents_end()
     while True:
         pid, status = os.waitpid(-1, 0)
         if pid == zygote:
             break
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     processes.end_all_below()
-    scratch.sweep(root)
+    place.remove()
     os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
 
 
@@ -163,7 +167,7 @@ class Wards:
         signal.signal(signal.SIGCHLD, _heard)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._end)
-        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
+        processes.be_told_of_parents_end()
 
     def bury(self) -> None:
         """Reap those that have ended, and what came to us from below those that were killed."""

@@ -14,7 +14,9 @@ never incomplete.
     as ordinary user  the tree is stopped, from the warden down, until a walk finds nobody who still runs; then it is killed
 
 Each guards those below it. The warden's end makes its processes the zygote's, the zygote's end makes them the launcher's; both kill what
-they inherit. And each is told when the one above it ends, and then ends all below: any two of them can be killed and nothing survives.
+they inherit. And each is told when the one above it ends, and then ends all below: any two of them can be killed and nothing survives. If all three are
+killed at once, the program's first process ends with its warden, and what it started may stay: the next start finds it by what no process can take off
+again (``end_orphans``).
 """
 
 from __future__ import annotations
@@ -25,6 +27,10 @@ import time
 
 from confine import identity, kernel
 
+#: Limits that every program has (confine/limits.py), nothing else of a user has all at 0, and no one can raise: as /proc/PID/limits names them.
+_SIGNS = ("Max core file size", "Max locked memory", "Max msgqueue size", "Max nice priority", "Max realtime priority")
+#: What wardens, zygotes and launchers run, by /proc/PID/cmdline.
+_GUARDS_RUN = b"zygote.py"
 #: How often a stopping walk is repeated before what was found is killed, stopped or not; each round is a millisecond at least.
 _STOP_ROUNDS = 50
 _ROUND_SECONDS = 0.001
@@ -63,6 +69,11 @@ class Descendants:
 def adopt_orphans() -> None:
     """Become the parent of every process below whose own parent ends."""
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+
+
+def be_told_of_parents_end() -> None:
+    """Get SIGTERM when the parent ends; it may have ended before."""
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def below(pid: int, spared: frozenset[int] = frozenset()) -> list[int]:
@@ -186,3 +197,63 @@ def _reap(spared: frozenset[int]) -> bool:
         except ChildProcessError:
             pass  # a child of a child
     return left
+
+
+def end_orphans(uid: int) -> None:
+    """Kill the programs of user ``uid`` over which no warden, zygote or launcher stands any more; other users' and other zygotes' are left alone."""
+    for _ in range(_STOP_ROUNDS):
+        found = _orphans(uid)
+        if not found:
+            return
+        # Stopped first, until no one is left who could fork while the others are killed.
+        running = [pid for pid in found if not _stands_still(pid)]
+        for pid in running:
+            tell(pid, signal.SIGSTOP)
+        if not running:
+            for pid in found:
+                tell(pid, signal.SIGKILL)
+        time.sleep(_ROUND_SECONDS)
+    for pid in _orphans(uid):
+        tell(pid, signal.SIGKILL)
+
+
+def _orphans(uid: int) -> list[int]:
+    found = [int(name) for name in os.listdir("/proc") if name.isdigit() and _is_program(name, uid)]
+    return [pid for pid in found if not _is_guarded(pid, found)]
+
+
+def _is_program(pid: str, uid: int) -> bool:
+    status = _status(pid)
+    if status.get(b"Uid", b"").split()[:1] != [b"%d" % uid] or status.get(b"NoNewPrivs") != b"1" or status[b"State"][:1] in b"ZX":
+        return False
+    try:
+        with open(f"/proc/{pid}/limits", encoding="ascii") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return False
+    # A name of 25 characters, the soft limit, the hard one (fs/proc/base.c).
+    return {line[:25].rstrip() for line in lines if line[25:].split()[1:2] == ["0"]}.issuperset(_SIGNS)
+
+
+def _is_guarded(pid: int, programs: list[int]) -> bool:
+    """Whether what stands above a program, past other programs, is one of ours; in doubt it is."""
+    while pid in programs:
+        parent = _status(str(pid)).get(b"PPid")
+        if parent is None:
+            return True  # it has gone
+        pid = int(parent)
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
+            return _GUARDS_RUN in file.read(4096)
+    except OSError:
+        return True
+
+
+def _status(pid: str) -> dict[bytes, bytes]:
+    """/proc/PID/status; empty if it has gone."""
+    try:
+        with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
+            text = file.read(8192)
+    except OSError:
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(b":") for line in text.splitlines())}

@@ -201,14 +201,19 @@ def _open_directory(name: str, parent: int) -> int:
     return fd
 
 
-def remove(path: str) -> None:
-    """Take away a directory of ``make`` and all that is in it; nothing of it may run any more. Missing is fine. Raises OSError when something stays."""
+def remove(path: str, parent: int | None = None) -> None:
+    """Take away a directory of ``make`` and all that is in it; nothing of it may run any more. Missing is fine. Raises OSError when something stays.
+
+    ``parent``: a descriptor of the directory that ``path`` is relative to.
+    """
     try:
-        around = os.open(path, _DIRECTORY)
+        around = os.open(path, _DIRECTORY, dir_fd=parent)
     except FileNotFoundError:
         return
     try:
         for place in os.listdir(around):
+            if _unlink(place, around):
+                continue
             # With the rights of whom it belongs to: what a program left can't turn those of root against anyone.
             owner = os.stat(place, dir_fd=around, follow_symlinks=False).st_uid
             _act_as(owner)
@@ -223,7 +228,7 @@ def remove(path: str) -> None:
             os.rmdir(place, dir_fd=around)
     finally:
         os.close(around)
-    os.rmdir(path)
+    os.rmdir(path, dir_fd=parent)
 
 
 def _act_as(owner: int) -> None:
@@ -231,19 +236,49 @@ def _act_as(owner: int) -> None:
         identity.take_files_of(owner)
 
 
-def sweep(root: str, makers: frozenset[int] = frozenset()) -> None:
-    """Take away all directories under ``root`` but those that ``makers`` made, as far as it goes: there is nobody to tell what stays."""
+def sweep(root: str, makers: frozenset[int] = frozenset(), parent: int | None = None) -> None:
+    """Take away all directories under ``root`` but those that ``makers`` made, as far as it goes: there is nobody to tell what stays.
+
+    ``parent``: a descriptor of the directory that ``root`` is relative to. Raises OSError where ``root`` is no directory.
+    """
     try:
-        names = os.listdir(root)
+        top = os.open(root, _DIRECTORY, dir_fd=parent)
     except FileNotFoundError:
-        return  # the server took it away: it is over
-    for name in names:
-        if int(name.partition("-")[0]) in makers:
-            continue
-        try:
-            remove(os.path.join(root, name))
-        except OSError:
-            continue
+        return  # who owns it took it away: it is over
+    try:
+        for name in os.listdir(top):
+            maker = name.partition("-")[0]
+            if maker.isdecimal() and int(maker) in makers:
+                continue
+            try:
+                if not _unlink(name, top):
+                    remove(name, top)
+            except OSError:
+                continue
+    finally:
+        os.close(top)
+
+
+def owners(root: str, parent: int) -> set[int]:
+    """Whom the places below ``root`` belong to: the ids that their programs ran as. ``parent``: see ``sweep``."""
+    found: set[int] = set()
+    try:
+        top = os.open(root, _DIRECTORY, dir_fd=parent)
+    except OSError:
+        return found
+    try:
+        for name in os.listdir(top):
+            try:
+                around = os.open(name, _DIRECTORY, dir_fd=top)
+            except OSError:
+                continue
+            try:
+                found.update(os.stat(place, dir_fd=around, follow_symlinks=False).st_uid for place in os.listdir(around))
+            finally:
+                os.close(around)
+    finally:
+        os.close(top)
+    return found
 
 
 def _empty(top: int) -> None:

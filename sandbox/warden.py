@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     import socket
     from typing import NoReturn
 
+_ZYGOTE_ENDED = "the zygote has ended"
+
 
 def main(connection: socket.socket, pid: int, outer_uid: int, settings: Settings) -> NoReturn:
     """Be the warden of one sandbox, from making it to its end. Runs as process 1 of a new process namespace.
@@ -54,6 +56,8 @@ def main(connection: socket.socket, pid: int, outer_uid: int, settings: Settings
         try:
             group = _make_group(settings, pid)
             child = make(outer_uid, settings, group)
+            if not settings.own_processes and os.getppid() != settings.zygote:
+                raise frames.Broken(_ZYGOTE_ENDED)
         except Unmade as error:
             _send_all(connection, b"F", json.dumps({"layer": error.layer, "message": str(error)}).encode())
         else:
@@ -93,12 +97,12 @@ def _outlive_no_one(zygote: int) -> None:
 
     def end(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise frames.Broken("the zygote has ended")
+        raise frames.Broken(_ZYGOTE_ENDED)
 
     signal.signal(signal.SIGTERM, end)
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
+    processes.be_told_of_parents_end()
     if os.getppid() != zygote:
-        raise frames.Broken("the zygote has ended")
+        raise frames.Broken(_ZYGOTE_ENDED)
 
 
 def _serve(connection: socket.socket, run: Run) -> None:

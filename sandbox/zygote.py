@@ -39,6 +39,7 @@ import program  # noqa: E402
 import rehearsal  # noqa: E402
 import scratch  # noqa: E402
 import warden  # noqa: E402
+import workspace  # noqa: E402
 from confine import cgroup, identity, kernel, layers, mounts, tree  # noqa: E402
 from confine.kernel import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, MS_PRIVATE, MS_REC  # noqa: E402
 
@@ -51,8 +52,7 @@ if TYPE_CHECKING:
     class Config(TypedDict):
         """The first line from Node (PROTOCOL.md, 1)."""
 
-        socket: str
-        root: str
+        directory: str
         disk_mb: int
         disk_inodes: int
         mounts: list[mounts.Wanted]
@@ -87,13 +87,16 @@ def main() -> NoReturn:
     os.dup2(2, 1)
     _forget_ignored_signals()
     config: Config = json.loads(_read_line())
-    layer = "zygote"
+    layer = "workspace"
+    place = None
     try:
+        place = workspace.Workspace(config["directory"])
+        layer = "zygote"
         has = layers.of(config["tier"], config["without"])
         isolated = config["tier"] == layers.STRICT
         # As root: connecting needs write permission on the socket, which is root's; nothing else of ours stays behind.
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        listener.bind(config["socket"])
+        listener.bind(place.socket)
         listener.listen(_BACKLOG)
         what = tree.plan(mounts.read(config["mounts"]))
         as_root = os.geteuid() == 0
@@ -104,16 +107,16 @@ def main() -> NoReturn:
         on_interrupt = kernel.DEFAULT
         layer = "namespaces"
         if isolated:
-            _enter(config["root"], what, as_root, has, cgroups)
+            _enter(place, what, as_root, has, cgroups)
             # Process 1 of a namespace gets no signal it has no handler for: Python's for SIGINT would be one.
             on_interrupt = kernel.handle_signal(signal.SIGINT, kernel.DEFAULT)
             kernel.handle_signal(signal.SIGCHLD, kernel.IGNORE)  # wardens are reaped by the kernel
         else:
             layer = "identity"
-            ids = open_tier.enter(config["root"], what, config["tier"])
+            ids = open_tier.enter(place, what, config["tier"])
         layer = "file tree"
         if layers.FILE_TREE not in has:
-            scratch.make(config["root"], 0)  # for packages that write at import
+            scratch.make(place.root, 0)  # for packages that write at import
         tree_settings = make.Settings(
             disk_bytes=config["disk_mb"] << 20,
             disk_inodes=config["disk_inodes"],
@@ -121,7 +124,7 @@ def main() -> NoReturn:
             has=has,
             isolated=isolated,
             own_id=ids[0] != 0,
-            root=config["root"],
+            root=place.root,
             cgroups=None if cgroups is None else cgroups.descriptor,
             on_interrupt=on_interrupt,
         )
@@ -130,8 +133,10 @@ def main() -> NoReturn:
         program.set_scene(_environment(), own_places=not tree.relocated())
         if not isolated:
             layer = "landlock"
-            open_tier.confine_zygote(config["root"], what, has)
+            open_tier.confine_zygote(place.root, what, has)
     except Exception as error:
+        if place is not None:
+            place.remove()
         _fail(layer, error)
     failed = _preload(config["preload"])
     program.make_streams()
@@ -154,7 +159,7 @@ def _open_cgroups(as_root: bool) -> cgroup.Subtree | None:
         return None
 
 
-def _enter(root: str, what: tree.Plan, as_root: bool, has: frozenset[str], cgroups: cgroup.Subtree | None) -> None:
+def _enter(place: workspace.Workspace, what: tree.Plan, as_root: bool, has: frozenset[str], cgroups: cgroup.Subtree | None) -> None:
     """Leave the host. Returns in process 1 of the new namespaces only; the launcher never returns.
 
     An ordinary user gets the right to make namespaces from a user namespace, entered first. Root has it already, builds the tree as root
@@ -176,14 +181,16 @@ def _enter(root: str, what: tree.Plan, as_root: bool, has: frozenset[str], cgrou
     if pid != 0:
         os.close(asks[1])
         os.close(answers[0])
-        _be_launcher(pid, asks[0], answers[1], launcher, None if has >= _SELF_ENDING else root, cgroups)
+        _be_launcher(pid, asks[0], answers[1], place, guards=not has >= _SELF_ENDING, cgroups=cgroups)
+    if has >= _SELF_ENDING:
+        place.let_go()
     os.close(asks[0])
     os.close(answers[1])
     if cgroups is not None:
         cgroups.enter()
     kernel.unshare(CLONE_NEWNS)
     if layers.FILE_TREE in has:
-        tree.build(root, what, identity.host_block(launcher) + _ONLY_ID if as_root else None, own_proc=own_pids != 0)
+        tree.build(place.root, what, identity.host_block(launcher) + _ONLY_ID if as_root else None, own_proc=own_pids != 0)
     else:
         kernel.mount(None, "/", None, MS_REC | MS_PRIVATE, None)
     if as_root:
@@ -208,37 +215,49 @@ def _enter(root: str, what: tree.Plan, as_root: bool, has: frozenset[str], cgrou
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
 
 
-def _be_launcher(zygote: int, asked: int, answer: int, seed: int, guarded: str | None, cgroups: cgroup.Subtree | None) -> NoReturn:
-    """Stay outside: map the ids when asked to, wait for the zygote, end with its status.
+def _be_launcher(zygote: int, asked: int, answer: int, place: workspace.Workspace, guards: bool, cgroups: cgroup.Subtree | None) -> NoReturn:
+    """Stay outside: map the ids when asked to, wait for the zygote, end with its status, and leave nothing.
 
-    ``guarded``: where sandboxes leave something behind that does not end with the zygote, the directory it lies in.
+    ``guards``: whether sandboxes leave something behind that does not end with the zygote.
     """
-    if cgroups is not None:
-        # There is something to do after the zygote's end, also when it is Node's that comes first.
-        def end_zygote(_number: int, _frame: object) -> None:
-            os.kill(zygote, signal.SIGKILL)
 
-        signal.signal(signal.SIGTERM, end_zygote)
+    # There is something to do after the zygote's end, also when it is Node's that comes first.
+    def end_zygote(*_: object) -> None:
+        processes.tell(zygote, signal.SIGKILL)
+
+    signal.signal(signal.SIGTERM, end_zygote)
+    processes.be_told_of_parents_end()
     if os.read(asked, 1) == b"m":
-        first = identity.host_block(seed)
-        if guarded is not None:
-            for passed in (guarded, os.path.dirname(guarded)):
+        first = identity.host_block(os.getpid())
+        if guards:
+            for passed in (place.root, place.path):
                 os.chmod(passed, open_tier.PASSABLE)
-            os.chown(guarded, first, first)
+            os.chown(place.root, first, first)
         identity.map_block(zygote, first)
         os.write(answer, b"m")
-    if guarded is not None:
-        open_tier.guard(zygote, guarded)
-    _wait_for(zygote, cgroups)
-
-
-def _wait_for(pid: int, cgroups: cgroup.Subtree | None = None) -> NoReturn:
-    """Live as long as ``pid``, and end as it did."""
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL if cgroups is None else signal.SIGTERM)
-    _, status = os.waitpid(pid, 0)
+    if guards:
+        open_tier.guard(zygote, place)
+    status = _end_of(zygote)
     if cgroups is not None:
         cgroups.close()
-    os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
+    place.remove()
+    os._exit(status)
+
+
+def _wait_for(pid: int) -> NoReturn:
+    """Live as long as ``pid``, and end as it did."""
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    os._exit(_end_of(pid))
+
+
+def _end_of(pid: int) -> int:
+    """Wait until ``pid`` has ended, and bury others meanwhile. Returns its status, as a shell would tell it."""
+    while True:
+        ended, status = os.waitpid(-1, 0)
+        if ended == pid:
+            break
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # its number may be anyone's by now
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
 def _serve(listener: socket.socket, settings: make.Settings, ids: tuple[int, int]) -> NoReturn:

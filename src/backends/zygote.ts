@@ -13,7 +13,7 @@ import type { Mount } from '../sandbox.js';
 import { terminalSafe } from '../terminal.js';
 import type { Tier } from '../sandbox.js';
 import type { Layer } from './layers.js';
-import { createWorkspace } from './workspace.js';
+import { nameWorkspace } from './workspace.js';
 
 /** What the zygote is started with; a change of any means another zygote. */
 export interface ZygoteOptions {
@@ -66,7 +66,7 @@ const event = z.discriminatedUnion('event', [
 const STDERR_CHARS = 2000;
 /** How long the zygote may be silent while it starts: the longest import of one module. Milliseconds. */
 const SILENCE_MS = 60_000;
-/** How long it may take to end when its stdin does. Milliseconds. */
+/** How long it may take to end when its stdin does, or when it is told to. Milliseconds. */
 const CLOSE_GRACE_MS = 2_000;
 
 /**
@@ -89,7 +89,7 @@ async function launch(
   signal: AbortSignal,
 ): Promise<{ zygote: Zygote } | { hungImporting: string }> {
   const { execa } = await import('execa');
-  const workspace = await createWorkspace();
+  const { directory, socket: path } = nameWorkspace();
   const child = execa(options.executable, ['-I', '-S', 'zygote.py'], {
     cwd: sandboxDirectory,
     // The zygote's environment is what /proc/PID/environ shows of every process forked from it: nothing of ours.
@@ -110,25 +110,20 @@ async function launch(
     process.stderr.write(safe(piece));
   });
   child.stdin.on('error', () => undefined); // it is gone: `ended` says so
-  let removed = Promise.resolve();
-  // Said at once: whoever waits for this is about to start another, which has a workspace of its own.
   const ended = child.then((result) => {
-    removed = workspace.remove();
     const how = result.signal ?? `status ${result.exitCode ?? '?'}`;
     return `the zygote ended with ${how}${stderr === '' ? '' : `: ${stderr.trim()}`}`;
   });
-  const close = async () => {
-    child.stdin.end();
+  const endBy = async (ask: () => unknown) => {
+    ask();
     const timer = setTimeout(() => child.kill('SIGKILL'), CLOSE_GRACE_MS);
     await ended;
     clearTimeout(timer);
-    await removed;
   };
 
   child.stdin.write(
     JSON.stringify({
-      socket: workspace.socket,
-      root: workspace.root,
+      directory,
       disk_mb: options.diskMb,
       disk_inodes: options.diskInodes,
       mounts: options.mounts,
@@ -144,8 +139,8 @@ async function launch(
   const begun = await beginning(child.stdout, ended);
   signal.removeEventListener('abort', giveUp);
   if (begun.event !== 'ready') {
-    child.kill('SIGKILL');
-    await ended;
+    // Asked to end, the launcher ends the zygote and takes away its directory.
+    await endBy(() => child.kill('SIGTERM'));
     if (begun.event === 'importing') return { hungImporting: begun.module };
     throw new Error(`${begun.layer}: ${begun.message}`);
   }
@@ -153,13 +148,13 @@ async function launch(
     pid: child.pid ?? 0,
     preloadFailed: begun.preload_failed,
     ended,
-    close,
+    close: () => endBy(() => child.stdin.end()),
     kill(pid) {
       child.stdin.write(JSON.stringify({ kill: pid }) + '\n');
     },
     connect() {
       return new Promise((resolve, reject) => {
-        const socket = createConnection(workspace.socket);
+        const socket = createConnection(path);
         const refused = (error: Error) => {
           reject(new ZygoteGone(`the zygote does not answer: ${error.message}`, true));
         };
