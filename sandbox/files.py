@@ -20,6 +20,8 @@ import os
 import stat
 import time
 
+import opening
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,16 +88,18 @@ class Unfit(Exception):
     """A file that can't be put where it is to be; the message says which, and why."""
 
 
-def put(where: str, payload: bytes) -> tuple[bytes, Known]:
+def put(where: str, payload: bytes, fits: Callable[[int], bool] = lambda _: True) -> tuple[bytes, Known]:
     """Write the file of one frame A into the directory ``where``; one of that name that is there already is replaced.
 
-    Returns its name, and what it is now. Raises Unfit.
+    ``fits``: whether there is room for so many bytes, where the file system does not know. Returns its name, and what it is now. Raises Unfit.
     """
     end = 2 + int.from_bytes(payload[:2], "big")
     name, content = payload[2:end], memoryview(payload)[end:]
     *directories, last = name.split(b"/")
     at = -1
     try:
+        if not fits(len(content)):
+            raise OSError(errno.ENOSPC, "")
         at = os.open(where, _DIRECTORY)
         for part in directories:
             _refuse_odd(part)
@@ -164,7 +168,7 @@ def collect(where: str, most_files: int, most_bytes: int, known: dict[bytes, Kno
         try:
             if before is not None and _is_still(at, last, found, before):
                 continue
-            file = os.open(last, _TO_READ, dir_fd=at)
+            file = opening.any_mode(last, _TO_READ, at)
         except OSError as error:
             report.add(name, f"it can't be read: {error.strerror}")
             continue
@@ -197,7 +201,7 @@ def _walk(where: str, report: _Report) -> Iterator[tuple[bytes, int, bytes, os.s
 
     The descriptor of the directory holds until the next entry is asked for. What can't be walked is added to ``report``.
     """
-    top = os.open(where, _DIRECTORY)
+    top = opening.any_mode(where, _DIRECTORY)
     stack: list[tuple[int, bytes, Iterator[bytes]]] = []
     entries_left = _MOST_ENTRIES
     try:
@@ -224,7 +228,7 @@ def _walk(where: str, report: _Report) -> Iterator[tuple[bytes, int, bytes, os.s
                 if len(stack) > _MOST_DEEP:
                     report.add(name, f"it lies more than {_MOST_DEEP} directories deep")
                     continue
-                below = os.open(last, _DIRECTORY, dir_fd=at)
+                below = opening.any_mode(last, _DIRECTORY, at)
             except OSError as error:
                 report.add(name, f"it can't be looked into: {error.strerror}")
                 continue
@@ -286,7 +290,7 @@ def _is_still(at: int, last: bytes, found: os.stat_result, before: Known) -> boo
     """Whether a file's content is what it was. Writing through a mapping leaves no trace in the times of a tmpfs: it is read."""
     if before["crc"] is None or found.st_size != before["bytes"]:
         return False
-    file = os.open(last, _TO_READ, dir_fd=at)
+    file = opening.any_mode(last, _TO_READ, at)
     try:
         crc, left = 0, found.st_size
         while left > 0:

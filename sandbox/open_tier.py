@@ -20,6 +20,7 @@ import os
 import signal
 
 import processes
+import reach
 import scratch
 from confine import identity, kernel, landlock, layers, seccomp, shared, tree
 
@@ -40,12 +41,7 @@ def enter(place: workspace.Workspace, what: tree.Plan, tier: str) -> tuple[int, 
 
     Raises OSError when an id can't be had, or can't reach what it needs.
     """
-    ids = _ids(tier)
-    if ids[0] != 0:
-        # An id of a run has to pass through; it can't list, and connecting to the socket takes the right to write to it.
-        os.chmod(place.path, PASSABLE)
-        os.chmod(place.root, PASSABLE)
-        _check_reach(ids[0], place.root, what)
+    ids = _ids(place, what, tier)
     processes.adopt_orphans()
     _ignore_terminal()
     launcher = os.getpid()
@@ -61,7 +57,8 @@ def enter(place: workspace.Workspace, what: tree.Plan, tier: str) -> tuple[int, 
     return ids
 
 
-def _ids(tier: str) -> tuple[int, int]:
+def _ids(place: workspace.Workspace, what: tree.Plan, tier: str) -> tuple[int, int]:
+    """See ``enter``. In tier `none`, which promises nothing, who can't have ids of the runs' own goes without."""
     if os.geteuid() != 0:
         return 0, 1
     have = kernel.effective_capabilities()
@@ -69,43 +66,17 @@ def _ids(tier: str) -> tuple[int, int]:
     try:
         if missing:
             raise OSError(f"root has no {', '.join(missing)} here, and each run needs an id of its own: give it these, or run the server as an ordinary user")
-        return identity.unused_ids(int.from_bytes(os.urandom(4), "big"))
+        ids = identity.unused_ids(int.from_bytes(os.urandom(4), "big"))
+        # An id of a run has to pass through; it can't list, and connecting to the socket takes the right to write to it.
+        os.chmod(place.path, PASSABLE)
+        os.chmod(place.root, PASSABLE)
+        closed = reach.check(ids[0], place.root, what)
     except OSError:
         if tier == layers.NONE:
             return 0, 1
         raise
-
-
-def _check_reach(uid: int, root: str, what: tree.Plan) -> None:
-    """Whether a run could work, tried with its id in a child: reaching its directory and the interpreter, and being seen by us."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.close(reader)
-            identity.become(uid)
-            closed = [path for path in [root, *what.bound] if not os.access(path, os.X_OK if os.path.isdir(path) else os.R_OK)]
-            os.write(writer, b"\n".join(map(os.fsencode, ["", *closed])) + b"\n")
-            signal.pause()
-        finally:
-            os._exit(1)
-    os.close(writer)
-    said = os.read(reader, 1 << 16)
-    os.close(reader)
-    seen = os.path.exists(f"/proc/{pid}/stat")
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    if not seen:
-        raise OSError("/proc hides the processes of others here (hidepid): the runs, which have ids of their own, could not be watched")
-    closed = [os.fsdecode(path) for path in said.split(b"\n") if path]
-    if root in closed:
-        raise OSError(f"{root} can't be reached by the ids of the runs: set TMPDIR to a directory that everyone may pass through")
-    # Parts of the system that only root may look at are no loss; the interpreter is.
-    needed = [os.path.dirname(os.path.realpath(os.__file__)), *tree.prefixes()]
-    for path in closed:
-        if any(need == path or need.startswith(path + "/") or path.startswith(need + "/lib/python") for need in needed):
-            raise OSError(f"the interpreter's {path} can be read by root only, and programs run under other ids: name an interpreter that everyone may read as sandbox.python")
     what.bound = [path for path in what.bound if path not in closed]
+    return ids
 
 
 def _ignore_terminal() -> None:

@@ -14,6 +14,7 @@ import sys
 _HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _HERE)
 
+import reach  # noqa: E402
 from confine import cgroup, identity, kernel, landlock, seccomp, syscalls, tree  # noqa: E402
 from confine.kernel import (  # noqa: E402
     CLONE_NEWIPC,
@@ -41,6 +42,10 @@ _USERNS_FIX = (
 _MOUNT_FIX = (
     "On Ubuntu 23.10 and later AppArmor takes away what a user namespace gives: `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, or an AppArmor "
     "profile with `userns,` for node. In a container, mounting must be allowed (in Docker: `--security-opt seccomp=unconfined --security-opt apparmor=unconfined`)."
+)
+_IDENTITY_FIX = (
+    "Only tier `confined` needs it, where there are no user namespaces. Run the server as an ordinary user; or leave root the capabilities SETUID, SETGID, CHOWN and KILL, name an interpreter that everyone may read as sandbox.python "
+    "(/usr/bin/python3, a virtual environment outside /root), and set TMPDIR to a directory that everyone may pass through."
 )
 
 
@@ -199,10 +204,20 @@ def _identity() -> dict[str, object]:
         missing = [name for name in identity.OWN_ID_CAPABILITIES if not have & 1 << kernel.CAPABILITIES[name]]
         if missing:
             raise OSError(f"root, but without {', '.join(missing)}")
-        identity.become(identity.unused_ids(0)[0])
+        uid = identity.unused_ids(0)[0]
+        try:
+            reach.check(uid, _temporary(), tree.plan([]))
+        except tree.UnsafePrefix:
+            pass  # told as the interpreter's
+        identity.become(uid)
         return "each run can have a host id of its own"
 
-    return _report("identity", *_try(attempt), "Run the server as an ordinary user, or leave root the capabilities SETUID, SETGID, CHOWN and KILL.")
+    return _report("identity", *_try(attempt), _IDENTITY_FIX)
+
+
+def _temporary() -> str:
+    """The system's temporary directory, as Node finds it (os.tmpdir)."""
+    return next((value for value in map(os.environ.get, ("TMPDIR", "TMP", "TEMP")) if value), "/tmp")
 
 
 def _packages() -> list[str]:

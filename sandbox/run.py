@@ -106,7 +106,8 @@ class Run:
 
     def put(self, payload: bytes) -> None:
         """Put a file there for the program, which has not started yet. Raises files.Unfit."""
-        name, known = files.put(tree.WORK, payload)
+        watch = self.child.watch
+        name, known = files.put(tree.WORK, payload) if watch is None else files.put(tree.WORK, payload, watch.admit)
         self.given[name] = known
 
     def refuse(self, why: str) -> None:

@@ -19,6 +19,7 @@ import os
 import stat
 import time
 
+import opening
 from confine import identity, tree
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -26,6 +27,8 @@ _MODE = 0o700
 #: For the directory around the places, which the id of a run has to pass through, and the ids of others can't list.
 _PASSABLE = 0o711
 _MB = 1 << 20
+#: What most file systems give out at a time.
+_BLOCK_BYTES = 4096
 #: Deeper than any ordinary program goes. The watch holds a descriptor for each level.
 _DEEPEST = 200
 #: A look is due after this long, or after so many times the processor time of the last one, whichever is later.
@@ -59,6 +62,14 @@ class Watch:
         self._bytes = disk_bytes
         self._inodes = disk_inodes
         self._due = 0.0
+        #: What was admitted.
+        self._given_bytes = self._given = 0
+
+    def admit(self, file_bytes: int) -> bool:
+        """Whether another file of so many bytes may be put there for the program."""
+        self._given_bytes += -(-file_bytes // _BLOCK_BYTES) * _BLOCK_BYTES
+        self._given += 1
+        return self._given_bytes <= self._bytes and self._given <= self._inodes
 
     def over(self, pids: list[str], file_size_mb: int) -> bool:
         """Whether there is more than may be; looks only when a look is due. ``pids``: all that may hold files that have no name any more."""
@@ -185,17 +196,8 @@ def _look_into(name: str, parent: int) -> int:
 
 
 def _open_directory(name: str, parent: int) -> int:
-    """Open a directory below ``parent``, whatever its mode, which is ours then. Never what a link leads to."""
-    try:
-        fd = os.open(name, _DIRECTORY, dir_fd=parent)
-    except PermissionError:
-        # Its owner took its own rights away: give them back, to that very directory and not to a name (open(2), O_PATH; proc(5), fd).
-        held = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-        try:
-            os.chmod(f"/proc/self/fd/{held}", _MODE)
-            return os.open(f"/proc/self/fd/{held}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        finally:
-            os.close(held)
+    """Open a directory below ``parent``, to empty it, whatever its mode, which is ours then. Never what a link leads to."""
+    fd = opening.any_mode(name, _DIRECTORY, parent)
     if os.fstat(fd).st_mode & _MODE != _MODE:
         os.fchmod(fd, _MODE)
     return fd

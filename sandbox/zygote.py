@@ -128,12 +128,12 @@ def main() -> NoReturn:
             cgroups=None if cgroups is None else cgroups.descriptor,
             on_interrupt=on_interrupt,
         )
-        layer = "interpreter"
-        _start_site()
-        program.set_scene(_environment(), own_places=not tree.relocated())
         if not isolated:
             layer = "landlock"
             open_tier.confine_zygote(place.root, what, has)
+        layer = "interpreter"
+        _start_site()
+        program.set_scene(_environment(), own_places=not tree.relocated())
     except Exception as error:
         if place is not None:
             place.remove()

@@ -123,7 +123,7 @@ async function straightDown(rooms: Rooms, request: CallRequest, trace: Trace): P
   if (decision.verdict === 'deny') return nothingDone(denied(decision.denial));
   if (action === undefined) return refused(trace, unknownTool(request.tool));
   const settings = decision.sandbox;
-  const no = action.excess(settings) ?? action.objection(rooms.sessions, grant.name);
+  const no = action.excess(settings) ?? action.objection(rooms.sessions, grant.name, rooms.backend().guarantees);
   if (no !== null) return refused(trace, no);
 
   trace.filesIn = summary(action.files);

@@ -190,6 +190,8 @@ export interface LayerReport {
 /** What a backend enforces on this machine, found out by trying. */
 export interface Guarantees {
   readonly tier: Tier;
+  /** Whether there can be sessions. */
+  readonly sessions: boolean;
   readonly interpreter: Interpreter;
   readonly layers: readonly LayerReport[];
 }

@@ -168,9 +168,8 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
     },
     async openSession(limits) {
       if (closed) throw new Error('the server is shutting down');
-      // The states of a session are stopped and killed in one step, and its files put back: with its own processes and its own file system.
-      const { tier } = options.guarantees;
-      if (tier !== 'strict' || options.without.some((layer) => layer === 'pid namespace' || layer === 'file tree')) {
+      const { tier, sessions } = options.guarantees;
+      if (!sessions) {
         throw new Error(
           `sessions need isolation "strict", and what is to be had here is "${tier}" (cordon doctor says why)`,
         );

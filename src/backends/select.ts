@@ -1,7 +1,7 @@
 /** Choose a way to confine: probe what is to be had here, and refuse what is below the policy's minimum. */
 
 import type { Backend, LayerReport, Mount, Tier } from '../sandbox.js';
-import type { Layer } from './layers.js';
+import { hasSessions, type Layer } from './layers.js';
 import { createLinuxBackend } from './linux.js';
 import { probe, type Probe } from './probe.js';
 import { isEnough, missingFor } from './tiers.js';
@@ -50,16 +50,19 @@ export async function selectBackend(settings: BackendSettings, onProbing?: () =>
     throw new BackendUnavailable(refusal(settings.minimum, found), found.layers);
   }
   const tier = settings.weaken?.tier ?? found.tier;
-  if (!isEnough(found.tier, tier)) throw new BackendUnavailable(refusal(tier, found), found.layers);
+  // A stronger tier may do without what a weaker one needs.
+  if (missingFor(tier, found.layers).length > 0) throw new BackendUnavailable(refusal(tier, found), found.layers);
   if (tier !== 'strict' && settings.mounts.length > 0) {
     throw new BackendUnavailable(
       `sandbox.mounts needs isolation "strict": without a file tree of its own a program would find these directories where they are. What is to be had here is "${tier}"`,
       found.layers,
     );
   }
+  const without = settings.weaken?.without ?? [];
+  const sessions = hasSessions(tier, without);
   return createLinuxBackend({
-    guarantees: { tier, interpreter: found.interpreter, layers: found.layers },
-    without: settings.weaken?.without ?? [],
+    guarantees: { tier, sessions, interpreter: found.interpreter, layers: found.layers },
+    without,
     preload: settings.preload,
     warm: settings.warm,
     diskMb: settings.diskMb,
@@ -79,5 +82,5 @@ function refusal(minimum: Tier, { tier, layers, problem }: Probe): string {
     tier === null
       ? ''
       : `\n  What is to be had here is ${JSON.stringify(tier)}: to accept it, write "isolation": ${JSON.stringify(tier)} under "sandbox" in the policy.`;
-  return `the policy asks for isolation ${JSON.stringify(minimum)}, which can't be had here: ${why ?? 'unknown'}${[...fixes].join('')}${instead}`;
+  return `isolation ${JSON.stringify(minimum)} is asked for, which can't be had here: ${why ?? 'unknown'}${[...fixes].join('')}${instead}`;
 }

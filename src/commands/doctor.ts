@@ -1,17 +1,19 @@
 /** `cordon doctor`: what confines programs on this machine, and what would help where something is missing. */
 import { parseArgs } from 'node:util';
 import { isLayer, LAYERS, TIER_LAYERS, type Layer } from '../backends/layers.js';
-import { probe } from '../backends/probe.js';
+import { probe, type Probe } from '../backends/probe.js';
 import { BackendUnavailable, selectBackend, type Weakened } from '../backends/select.js';
 import { isEnough, missingFor, TIERS } from '../backends/tiers.js';
 import { jobLimits, type SandboxSettings } from '../policy/schema.js';
 import type { LayerReport, Tier } from '../sandbox.js';
 import { readPolicy, StartRefused } from '../startup.js';
+import { printJson } from './policy/print.js';
 
 export const help = `cordon doctor: what confines programs on this machine, and what is missing
 
-Usage: cordon doctor [--policy FILE] [--tier TIER] [--without LAYER]...
+Usage: cordon doctor [--policy FILE] [--json] [--tier TIER] [--without LAYER]...
 
+  --json           the same facts for a program: one object on stdout
   --tier TIER      try this tier (strict, confined, none), not the best that is to be had
   --without LAYER  run the program with this layer switched off, and say what then still holds; for trying out only: no policy
                    and no client can switch a layer off. Layers: ${Object.keys(LAYERS).join(', ')}
@@ -26,6 +28,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     args: [...argv],
     options: {
       policy: { type: 'string' },
+      json: { type: 'boolean', default: false },
       tier: { type: 'string' },
       without: { type: 'string', multiple: true, default: [] },
     },
@@ -52,18 +55,49 @@ export async function main(argv: readonly string[]): Promise<number> {
     return error.status;
   }
   const { tier, layers, interpreter, problem } = await probe(settings.python);
-  const enough = tier !== null && isEnough(tier, settings.isolation);
+  const minimum = settings.isolation;
+  const enough = tier !== null && isEnough(tier, minimum);
   const tried = wanted ?? tier;
+  const found = { tier, layers, interpreter, problem, minimum, enough, tried, without, python: settings.python, from };
+  const weaken = { ...(wanted === undefined ? {} : { tier: wanted }), without };
+  const examine = () => (enough ? tryRun(settings, weaken) : Promise.resolve(null));
+  const trial = values.json ? await examine() : await inWords(found, examine);
+  if (values.json) printJson(asData(found, trial));
+  return trial?.ok === true ? 0 : 1;
+}
+
+/** What was found out, before a program was tried. */
+interface Found extends Probe {
+  /** The policy asks for it. */
+  readonly minimum: Tier;
+  readonly enough: boolean;
+  /** The tier that a program is tried in; null where there is none. */
+  readonly tried: Tier | null;
+  readonly without: readonly Layer[];
+  /** As the policy names it. */
+  readonly python: string;
+  /** Which policy it is, and why that one. */
+  readonly from: string;
+}
+
+type Trial =
+  | { readonly ok: true; readonly fastestMs: number; readonly trials: number; readonly keptBytes: number }
+  | { readonly ok: false; readonly problem: string };
+
+/** Print what was found as soon as it is, and then what came of the trial. */
+async function inWords(found: Found, examine: () => Promise<Trial | null>): Promise<Trial | null> {
+  const { tier, layers, interpreter, minimum, enough, tried, without } = found;
+  const why = whyNot(found);
   const lines = [
     `system     ${process.platform} ${process.arch}, Node ${process.versions.node}`,
-    `python     ${interpreter === null ? `${settings.python}: not to be had` : `${interpreter.version} (${interpreter.executable}), ${interpreter.packages.length} packages`}`,
-    `policy     ${from}, asks for isolation "${settings.isolation}"`,
+    `python     ${interpreter === null ? `${found.python}: not to be had` : `${interpreter.version} (${interpreter.executable}), ${interpreter.packages.length} packages`}`,
+    `policy     ${found.from}, asks for isolation "${minimum}"`,
     '',
     ...layerTable(layers),
     ...(layers.length > 0 ? [''] : []),
     enough
       ? `yes: isolation "${tier}" is to be had here`
-      : `no: isolation "${settings.isolation}" can't be had here${problem === null ? '' : `: ${problem}`}`,
+      : `no: isolation "${minimum}" can't be had here${why === null ? '' : `: ${why}`}`,
   ];
   if (tier !== null && tier !== 'strict') {
     const missing = missingFor('strict', layers).map(({ layer }) => layer);
@@ -71,23 +105,60 @@ export async function main(argv: readonly string[]): Promise<number> {
   }
   if (tried !== null) lines.push('', ...holding(tried, without, layers), '');
   process.stdout.write(`${lines.join('\n')}\n`);
-  if (!enough) return 1;
-  const trial = await tryRun(settings, { ...(wanted === undefined ? {} : { tier: wanted }), without });
-  process.stdout.write(`${trial.ok ? 'yes' : 'no'}: ${trial.words}\n`);
-  return trial.ok ? 0 : 1;
+  const trial = await examine();
+  if (trial !== null) process.stdout.write(`${trial.ok ? 'yes' : 'no'}: ${trialWords(trial)}\n`);
+  return trial;
+}
+
+/** The same for a program. */
+function asData(found: Found, trial: Trial | null) {
+  const { tier, layers, interpreter, minimum, enough, tried, without } = found;
+  return {
+    system: { platform: process.platform, arch: process.arch, node: process.versions.node },
+    python: { asked: found.python, ...(interpreter ?? { version: null, executable: null, packages: [] }) },
+    policy: { source: found.from, isolation: minimum },
+    layers,
+    tier,
+    enough,
+    problem: whyNot(found),
+    missing: Object.fromEntries(TIERS.map((one) => [one, missingFor(one, layers).map(({ layer }) => layer)])),
+    holds:
+      tried === null
+        ? null
+        : {
+            tier: tried,
+            layers: TIER_LAYERS[tried].map((layer) => ({ layer, on: !without.includes(layer), stops: LAYERS[layer] })),
+          },
+    trial,
+  };
+}
+
+/** Why the policy's isolation can't be had; null where it can. */
+function whyNot({ enough, minimum, layers, problem }: Found): string | null {
+  if (enough) return null;
+  if (layers.length === 0) return problem;
+  return missingFor(minimum, layers)
+    .map(({ layer, detail }) => `${layer}: ${detail}`)
+    .join('; ');
+}
+
+function trialWords(trial: Trial): string {
+  if (!trial.ok) return trial.problem;
+  const { fastestMs, trials, keptBytes } = trial;
+  return `a program ran, in ${fastestMs.toFixed(1)} ms the fastest of ${trials} times; at most ${(keptBytes / 2 ** 20).toFixed(0)} MB are kept for the next`;
 }
 
 /** How often the trial program runs. */
 const TRIALS = 5;
 
 /** One program in one sandbox, made ready before: what a call takes here, and what waits in memory for it. */
-async function tryRun(settings: SandboxSettings, weaken: Weakened): Promise<{ ok: boolean; words: string }> {
+async function tryRun(settings: SandboxSettings, weaken: Weakened): Promise<Trial> {
   let backend;
   try {
     backend = await selectBackend({ ...settings, minimum: settings.isolation, preload: [], warm: 1, weaken });
   } catch (error) {
     if (!(error instanceof BackendUnavailable)) throw error;
-    return { ok: false, words: error.message };
+    return { ok: false, problem: error.message };
   }
   try {
     const job = { runId: 'doctor', code: 'print(6 * 7)', stdin: '', files: [], limits: jobLimits(settings) };
@@ -96,13 +167,9 @@ async function tryRun(settings: SandboxSettings, weaken: Weakened): Promise<{ ok
       const begin = performance.now();
       const { status, reason, stdout } = await backend.run(job, new AbortController().signal);
       fastestMs = Math.min(fastestMs, performance.now() - begin);
-      if (status !== 'ok' || stdout.text !== '42\n') return { ok: false, words: `a program did not run: ${reason}` };
+      if (status !== 'ok' || stdout.text !== '42\n') return { ok: false, problem: `a program did not run: ${reason}` };
     }
-    const memoryMb = (await backend.footprintBytes()) / 2 ** 20;
-    return {
-      ok: true,
-      words: `a program ran, in ${fastestMs.toFixed(1)} ms the fastest of ${TRIALS} times; at most ${memoryMb.toFixed(0)} MB are kept for the next`,
-    };
+    return { ok: true, fastestMs, trials: TRIALS, keptBytes: await backend.footprintBytes() };
   } finally {
     await backend.close();
   }

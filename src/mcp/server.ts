@@ -20,8 +20,8 @@ import { toResult } from './result.js';
 import { isSessionTool, toSessionResult } from './session-tools.js';
 import { describeTools } from './tool.js';
 
-const INSTRUCTIONS =
-  'code_execute runs a Python program in a sandbox made for that one call: no network, nothing kept between calls but in a session. ' +
+const instructions = (sessions: boolean): string =>
+  `code_execute runs a Python program in a sandbox made for that one call: no network, nothing kept between calls${sessions ? ' but in a session' : ''}. ` +
   'Files go in with the call; those that a program leaves in its working directory come back as resources. ' +
   "The policy of this server's owner decides about every call; a denial says why, and when to try again.";
 
@@ -60,7 +60,7 @@ export function createServer(
     { name: 'cordon', title: 'Cordon', version },
     {
       capabilities: { tools: { listChanged: true }, resources: { listChanged: true } },
-      instructions: INSTRUCTIONS,
+      instructions: instructions(rooms.backend().guarantees.sessions),
       jsonSchemaValidator: UNCHECKED,
     },
   );

@@ -23,9 +23,12 @@ const INSTALLERS = new Set(['pip', 'setuptools', 'wheel']);
 /** What `tools/list` shows under this policy: no tool of which every call would be denied. */
 export function describeTools(policy: Policy, guarantees: Guarantees): Tool[] {
   const offered = ({ name }: { readonly name: string }) => isOffered(policy, name);
-  const sessionTools = policy.sandbox.sessions.max === 0 ? [] : describeSessionTools().filter(offered);
+  const { sandbox } = policy;
+  // Where the tier has none, it is as if the policy allowed none.
+  const settings = guarantees.sessions ? sandbox : { ...sandbox, sessions: { ...sandbox.sessions, max: 0 } };
+  const sessionTools = settings.sessions.max === 0 ? [] : describeSessionTools().filter(offered);
   const names = sessionTools.map(({ name }) => name);
-  return [describeTool(policy.sandbox, guarantees, names), ...sessionTools].filter(offered);
+  return [describeTool(settings, guarantees, names), ...sessionTools].filter(offered);
 }
 
 /** @param sessionTools the names of those that are shown beside it */

@@ -11,7 +11,7 @@ import { jobLimits, type SandboxSettings } from '../policy/schema.js';
 import type { Backend, FilesLeftOut, Job, JobOutcome, JobSinks } from '../sandbox.js';
 import { digestOf } from '../sessions/handle.js';
 import { NoSession, type SessionState, type Stepped } from '../sessions/sessions.js';
-import { inTurn, QUEUE_FULL, refusedBySessions } from './in-turn.js';
+import { inTurn, notInTier, QUEUE_FULL, refusedBySessions } from './in-turn.js';
 import { nothingDone, placeIn, refusal, type Action, type Performed, type Performing, type Tool } from './tool.js';
 
 export const codeExecute: Tool = {
@@ -29,8 +29,10 @@ function actionOf(value: CodeArguments): Action {
     files,
     session: handle,
     excess: (settings) => tooLarge(value, settings) ?? (session === undefined ? null : withoutSessions(settings)),
-    objection(sessions, grant) {
+    objection(sessions, grant, guarantees) {
       if (session === undefined) return null;
+      const none = notInTier(guarantees);
+      if (none !== null) return none;
       if (handle === null) return refusedOrNot(sessions.full(grant));
       const found = sessions.stand(grant, handle);
       return found.ok ? null : refusedBySessions(found.refusal);

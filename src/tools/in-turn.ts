@@ -1,6 +1,7 @@
 /** A call that has its turn at a session, and what the sessions refuse, as the ending of a call. */
 import type { ExactCall } from '../approval/call-hash.js';
 import { cancelledWaiting, denied, unavailable, type Refusal } from '../outcome.js';
+import type { Guarantees } from '../sandbox.js';
 import type { SessionPlace, SessionRefusal, Turn } from '../sessions/sessions.js';
 import { nothingDone, refusal, type Performed, type Performing } from './tool.js';
 
@@ -37,6 +38,15 @@ const RULES: Readonly<Record<SessionRefusal['code'], string>> = {
   no_sessions: '/sandbox/sessions/max',
   no_such_step: '',
 };
+
+/** What speaks against sessions where programs are confined so; null where they can be had. */
+export function notInTier({ sessions, tier }: Guarantees): Refusal | null {
+  if (sessions) return null;
+  const message =
+    `Sessions need isolation "strict", and what is to be had here is "${tier}" (the owner finds out why with cordon doctor). ` +
+    'Leave "session" out, and put all that a program needs into one call';
+  return refusal('no_sessions', '', message);
+}
 
 function sameState(approved: ExactCall['session'], now: SessionPlace): boolean {
   if (approved === null || approved === 'new') return false;

@@ -5,7 +5,7 @@ import type { AuditRecord } from '../audit.js';
 import { answered, denied } from '../outcome.js';
 import { digestOf } from '../sessions/handle.js';
 import type { SessionState } from '../sessions/sessions.js';
-import { inTurn, refusedBySessions } from './in-turn.js';
+import { inTurn, notInTier, refusedBySessions } from './in-turn.js';
 import { nothingDone, placeIn, refusal, type Action, type Performed, type Performing, type Tool } from './tool.js';
 
 /** A session tool, with what is taken for its arguments. */
@@ -105,7 +105,9 @@ function actionOf(tool: string, { handle, otherArgs, run }: Request): Action {
       if (sessions.max > 0) return null;
       return refusal('no_sessions', '/sandbox/sessions/max', 'The policy allows no sessions, so there are none');
     },
-    objection(sessions, grant) {
+    objection(sessions, grant, guarantees) {
+      const none = notInTier(guarantees);
+      if (none !== null) return none;
       const found = handle === null ? null : sessions.stand(grant, handle);
       return found?.ok === false ? refusedBySessions(found.refusal) : null;
     },

@@ -9,7 +9,7 @@ import type { AuditRecord } from '../audit.js';
 import type { FileStore, Kept } from '../files/store.js';
 import type { Ending, OutcomeSession, Refusal } from '../outcome.js';
 import type { SandboxSettings } from '../policy/schema.js';
-import type { Backend, InputFile, OnOutput, Tier } from '../sandbox.js';
+import type { Backend, Guarantees, InputFile, OnOutput, Tier } from '../sandbox.js';
 import type { SessionPlace, Sessions, SessionState } from '../sessions/sessions.js';
 
 export interface Tool {
@@ -32,7 +32,7 @@ export interface Action {
   /** What speaks against it under these settings, whenever it is made: sizes, what is switched off. */
   excess(settings: SandboxSettings): Refusal | null;
   /** What speaks against it now, before anything is reserved and anybody is asked. */
-  objection(sessions: Sessions, grant: string): Refusal | null;
+  objection(sessions: Sessions, grant: string, guarantees: Guarantees): Refusal | null;
   /** The call as it would run now, for a person to approve. */
   exact(sessions: Sessions, grant: string): ExactCall;
   /** The most it can cost. */

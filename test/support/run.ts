@@ -161,7 +161,14 @@ async function asOrdinaryUser(): Promise<void> {
 /** What of the package the tests need, where anyone can read it. */
 function copyOfPackage(): string {
   const copy = place('copy');
-  for (const name of ['dist', 'sandbox', 'test/python', 'policy.json', 'package.json']) {
+  for (const name of [
+    'dist',
+    'sandbox',
+    'test/python',
+    'test/support/without-namespaces.py',
+    'policy.json',
+    'package.json',
+  ]) {
     if (existsSync(join(PACKAGE, name))) cpSync(join(PACKAGE, name), join(copy, name), { recursive: true });
   }
   const pending = [join(PACKAGE, 'package.json')];

@@ -77,16 +77,18 @@ export interface Session {
   readonly close: () => Promise<void>;
 }
 
-/** @param argv more flags of `serve` */
+/** @param argv more flags of `serve` @param under the command that the server is started by */
 export async function connect(
   policy: unknown = OPEN_POLICY,
   clientName = 'cordon-test',
   argv: readonly string[] = [],
+  under: readonly string[] = [],
 ): Promise<Session> {
   const place = createPlace(policy);
+  const [command = process.execPath, ...leading] = [...under, process.execPath];
   const transport = new StdioClientTransport({
-    command: process.execPath,
-    args: [MAIN, 'serve', ...place.flags, ...argv],
+    command,
+    args: [...leading, MAIN, 'serve', ...place.flags, ...argv],
     cwd: place.directory,
     stderr: 'pipe',
   });

@@ -66,6 +66,7 @@ function bench(options: BenchOptions = {}): Bench {
   const backend: Backend = {
     guarantees: {
       tier: 'strict',
+      sessions: true,
       interpreter: { version: '3.11.2', executable: '/usr/bin/python3', packages: [] },
       layers: [],
     },

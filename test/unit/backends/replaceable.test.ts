@@ -11,7 +11,12 @@ function backend(version: string) {
   const log: string[] = [];
   const running: (() => void)[] = [];
   const made: Backend = {
-    guarantees: { tier: 'strict', interpreter: { version, executable: '/python', packages: [] }, layers: [] },
+    guarantees: {
+      tier: 'strict',
+      sessions: true,
+      interpreter: { version, executable: '/python', packages: [] },
+      layers: [],
+    },
     get jobsStarted() {
       return log.filter((word) => word === 'run').length;
     },

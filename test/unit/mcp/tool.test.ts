@@ -5,7 +5,8 @@ import { policySchema } from '../../../src/policy/schema.js';
 import type { Guarantees, Tier } from '../../../src/sandbox.js';
 
 function guarantees(tier: Tier, packages: string[] = []): Guarantees {
-  return { tier, interpreter: { version: '3.11.2', executable: '/usr/bin/python3.11', packages }, layers: [] };
+  const interpreter = { version: '3.11.2', executable: '/usr/bin/python3.11', packages };
+  return { tier, sessions: tier === 'strict', interpreter, layers: [] };
 }
 
 const settings = policySchema.parse({
