@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { descendants, openSandbox, runUntil, until } from '../support/sandbox.js';
+import { descendants, openSandbox, runUntil, TIER, until } from '../support/sandbox.js';
+import { onlyStrict } from '../support/tier.js';
 
 const { run, backend, missing } = await openSandbox({ warm: 2 });
 const skip = missing;
@@ -55,12 +56,15 @@ test('20 jobs cancelled at once leave no process', { skip }, async () => {
   await until(() => descendants().length <= 7, 'only the zygote and what it keeps ready are left');
 });
 
-test('two sandboxes at the same time see nothing of each other', { skip }, async () => {
-  const abort = new AbortController();
-  const { outcome: one } = await runUntil(
-    'ready',
-    run,
-    `
+test(
+  'two sandboxes at the same time see nothing of each other',
+  { skip: skip || onlyStrict('the names of others can be seen there') },
+  async () => {
+    const abort = new AbortController();
+    const { outcome: one } = await runUntil(
+      'ready',
+      run,
+      `
 import os, signal, socket, threading, time
 for place in ("/work", "/tmp", "/dev/shm", "/code"): open(f"{place}/of-the-first", "w").write("secret of the first")
 from multiprocessing import shared_memory
@@ -71,9 +75,9 @@ tcp = socket.create_server(("127.0.0.1", 4567))
 os.environ["FIRST"] = "secret of the first"
 print("ready")
 time.sleep(60)`,
-    { signal: abort.signal },
-  );
-  const two = await run(`
+      { signal: abort.signal },
+    );
+    const two = await run(`
 import os, socket
 print([os.listdir(p) for p in ("/work", "/tmp", "/dev/shm")], sorted(os.listdir("/code")))
 print(sorted(p for p in os.listdir("/proc") if p.isdigit()))
@@ -82,21 +86,66 @@ for family, address in ((socket.AF_UNIX, "\\0first"), (socket.AF_UNIX, "/tmp/fir
     try: s.connect(address); print("connected", address)
     except OSError as e: print(type(e).__name__)
 print("FIRST" in os.environ, "first" in open("/proc/net/unix").read())`);
-  abort.abort();
-  assert.equal((await one).status, 'cancelled');
-  assert.equal(
-    two.stdout.text,
-    "[[], [], []] ['main.py']\n['2']\nConnectionRefusedError\nFileNotFoundError\nConnectionRefusedError\nFalse False\n",
-    two.stderr.text,
-  );
-});
+    abort.abort();
+    assert.equal((await one).status, 'cancelled');
+    assert.equal(
+      two.stdout.text,
+      "[[], [], []] ['main.py']\n['2']\nConnectionRefusedError\nFileNotFoundError\nConnectionRefusedError\nFalse False\n",
+      two.stderr.text,
+    );
+  },
+);
+
+const ownPlaces =
+  skip || (TIER === 'confined' ? false : `in tier ${TIER} they have no names in common, or nothing is promised`);
+
+test(
+  'two runs in directories of the host, each told where the other is, can’t reach it',
+  { skip: ownPlaces },
+  async () => {
+    const abort = new AbortController();
+    let told = '';
+    const { outcome: one } = await runUntil(
+      'ready',
+      run,
+      `
+import os, tempfile, time
+open("file", "w").write("secret of the first"); os.chmod("file", 0o666); os.chmod(".", 0o777)
+os.environ["FIRST"] = "secret of the first"
+print(os.getpid(), os.getcwd(), tempfile.gettempdir(), "ready")
+time.sleep(60)`,
+      { signal: abort.signal, onOutput: (_, bytes) => (told += Buffer.from(bytes).toString()) },
+    );
+    const [pid = '', work = '', temporary = ''] = told.split(' ');
+    const two = await run(`
+import os, signal
+pid, work, temporary = ${pid}, ${JSON.stringify(work)}, ${JSON.stringify(temporary)}
+def attempt(what, *arguments):
+    try: print("got", what(*arguments))
+    except OSError as error: print(type(error).__name__)
+attempt(os.listdir, work)
+attempt(os.listdir, os.path.dirname(os.path.dirname(work)))
+attempt(lambda: open(work + "/file").read())
+attempt(lambda: open(work + "/planted", "w"))
+attempt(lambda: open(temporary + "/planted", "w"))
+attempt(os.unlink, work + "/file")
+attempt(lambda: open(f"/proc/{pid}/environ").read())
+attempt(lambda: open(f"/proc/{pid}/mem", "rb"))
+attempt(os.listdir, f"/proc/{pid}/fd")
+attempt(os.kill, pid, 9)`);
+    abort.abort();
+    const first = await one;
+    assert.equal(first.status, 'cancelled', first.reason);
+    assert.equal(two.stdout.text, 'PermissionError\n'.repeat(10), two.stderr.text);
+  },
+);
 
 test('nothing of one run is there in the next', { skip }, async () => {
   await run(
-    'import builtins, os, sys, tempfile\nbuiltins.leak = 1; sys.leak = 1; os.environ["LEAK"] = "1"; sys.path.append("/leak"); os.umask(0)\nimport json; json.leak = 1\nopen("/tmp/leak", "w").close()\nos.nice(5)',
+    'import builtins, os, sys, tempfile\nbuiltins.leak = 1; sys.leak = 1; os.environ["LEAK"] = "1"; sys.path.append("/leak"); os.umask(0)\nimport json; json.leak = 1\nopen(tempfile.gettempdir() + "/leak", "w").close()\nos.nice(5)',
   );
   const next = await run(
-    'import builtins, json, os, sys\nprint(hasattr(builtins, "leak"), hasattr(sys, "leak"), hasattr(json, "leak"), "LEAK" in os.environ, "/leak" in sys.path, os.listdir("/tmp"), oct(os.umask(0)))',
+    'import builtins, json, os, sys, tempfile\nprint(hasattr(builtins, "leak"), hasattr(sys, "leak"), hasattr(json, "leak"), "LEAK" in os.environ, "/leak" in sys.path, os.listdir(tempfile.gettempdir()), oct(os.umask(0)))',
   );
   assert.equal(next.stdout.text, 'False False False False False [] 0o22\n');
 });

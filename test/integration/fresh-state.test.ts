@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { openSandbox, PYTHON } from '../support/sandbox.js';
+import { asInTree } from '../support/tier.js';
 
 const libraries = ['numpy', 'pandas', 'matplotlib.pyplot'].filter(
   (name) => spawnSync(PYTHON, ['-I', '-c', `import ${name}`]).status === 0,
@@ -99,10 +100,10 @@ const kept: readonly (readonly [what: string, set: string, show: string, library
 for (const [what, set, show, library] of kept) {
   const skip = library === undefined ? missing : needs(library);
   test(`${what} that one run sets is as new in the next`, { skip }, async () => {
-    const before = await output(show);
-    const changed = await output(`${set}\n${show}`);
+    const before = asInTree(await output(show));
+    const changed = asInTree(await output(`${set}\n${show}`));
     assert.notEqual(changed, before, 'the control: what is set is seen within the run');
-    for (let again = 0; again < 3; again += 1) assert.equal(await output(show), before);
+    for (let again = 0; again < 3; again += 1) assert.equal(asInTree(await output(show)), before);
   });
 }
 

@@ -7,10 +7,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { selectBackend, BackendUnavailable } from '../../src/backends/select.js';
-import { openSandbox, PYTHON } from '../support/sandbox.js';
+import { openSandbox, PYTHON, TIER } from '../support/sandbox.js';
 
 const { missing } = await openSandbox({ warm: 0 });
 const place = mkdtempSync(join(tmpdir(), 'python-'));
+chmodSync(place, 0o755); // as any directory that an interpreter is installed in
+/** What a program is told of a file that is not for it: behind namespaces it has no name, elsewhere it may not be opened. */
+const REFUSED = TIER === 'strict' ? 'FileNotFoundError' : 'PermissionError';
 after(() => {
   rmSync(place, { recursive: true, force: true });
 });
@@ -52,10 +55,53 @@ test('Debian’s own Python, with Debian’s packages', { skip: missing }, async
   assert.equal(await output(PYTHON, 'import sys; print(sys.version_info[:3], sys.prefix)'), outside);
 });
 
-test('the python3 on PATH, whatever it is', { skip: missing }, async () => {
-  const code = 'import sys; print(sys.version_info[:3], sys.prefix)';
-  assert.equal(await output('python3', code), execFileSync('python3', ['-I', '-c', code], { encoding: 'utf8' }));
-});
+/** In the weaker tiers root's programs run under ids of their own. */
+const closed =
+  TIER === 'confined' &&
+  process.getuid?.() === 0 &&
+  !mayEveryoneRun(execFileSync('python3', ['-I', '-c', 'import os; print(os.__file__)'], { encoding: 'utf8' }).trim());
+
+function mayEveryoneRun(path: string): boolean {
+  return spawnSync('setpriv', ['--reuid', '65534', '--regid', '65534', '--clear-groups', 'cat', path]).status === 0;
+}
+
+test(
+  'an interpreter that only root may read is refused at the start, and the words say what to do',
+  { skip: missing || (closed ? false : 'needs tier confined, root, and such a python3 on PATH') },
+  async () => {
+    await assert.rejects(openSandbox({ python: 'python3', warm: 0 }), (error: Error) => {
+      assert.ok(error instanceof BackendUnavailable);
+      assert.match(error.message, /identity: the interpreter's \/\S+ can be read by root only/);
+      assert.match(error.message, /name an interpreter that everyone may read as sandbox\.python/);
+      return true;
+    });
+  },
+);
+
+test(
+  'a part of a virtual environment that only root may read is found at the start, too',
+  { skip: skip || (TIER === 'confined' && process.getuid?.() === 0 ? false : 'needs tier confined and root') },
+  async () => {
+    const { python, site } = makeVenv(join(place, 'half-closed'));
+    chmodSync(join(place, 'half-closed', 'lib'), 0o700);
+    await assert.rejects(
+      openSandbox({ python, warm: 0 }),
+      /identity: the interpreter's \S+half-closed\/lib can be read by root only/,
+    );
+    chmodSync(join(place, 'half-closed', 'lib'), 0o755);
+    assert.ok(existsSync(site));
+    assert.equal(await output(python, 'import ownpackage; print(ownpackage.value)'), 'from the virtual environment\n');
+  },
+);
+
+test(
+  'the python3 on PATH, whatever it is',
+  { skip: missing || (closed ? 'only root may read it' : false) },
+  async () => {
+    const code = 'import sys; print(sys.version_info[:3], sys.prefix)';
+    assert.equal(await output('python3', code), execFileSync('python3', ['-I', '-c', code], { encoding: 'utf8' }));
+  },
+);
 
 test('a shell shim in front of Python is seen through', { skip: missing }, async () => {
   mkdirSync(join(place, 'shims'));
@@ -64,7 +110,8 @@ test('a shell shim in front of Python is seen through', { skip: missing }, async
   chmodSync(shim, 0o755);
   const { backend, run } = await openSandbox({ python: shim, warm: 0 });
   assert.notEqual(backend.guarantees.interpreter.executable, shim);
-  assert.equal((await run(`import os; print(os.path.exists(${JSON.stringify(shim)}))`)).stdout.text, 'False\n');
+  const read = `try: print(open(${JSON.stringify(shim)}).read())\nexcept OSError as e: print(type(e).__name__)`;
+  assert.equal((await run(read)).stdout.text, `${REFUSED}\n`);
   await backend.close();
 });
 
@@ -160,7 +207,7 @@ for name in ("secret.env", "policy.json", "src/main.py", ".netrc"):
     except OSError as e: print(type(e).__name__)
 print(ownpackage.value)`,
   );
-  assert.equal(told, `${'FileNotFoundError\n'.repeat(4)}from the virtual environment\n`);
+  assert.equal(told, `${`${REFUSED}\n`.repeat(4)}from the virtual environment\n`);
 });
 
 test('a virtual environment as .venv in a project shows nothing of the project', { skip }, async () => {
@@ -170,9 +217,9 @@ test('a virtual environment as .venv in a project shows nothing of the project',
   const { python } = makeVenv(join(project, '.venv'));
   const told = await output(
     python,
-    `import ownpackage, os\ntry: print(os.listdir(${JSON.stringify(project)}))\nexcept OSError as e: print(type(e).__name__)\nprint(os.path.exists(${JSON.stringify(join(project, 'secret.env'))}))`,
+    `import ownpackage, os\ntry: print(os.listdir(${JSON.stringify(project)}))\nexcept OSError as e: print(type(e).__name__)\ntry: print(open(${JSON.stringify(join(project, 'secret.env'))}).read())\nexcept OSError as e: print(type(e).__name__)`,
   );
-  assert.match(told, /^(PermissionError|\['\.venv'\])\nFalse\n$/);
+  assert.match(told, new RegExp(`^(PermissionError|\\['\\.venv'\\])\\n${REFUSED}\\n$`));
 });
 
 test('packages are read-only', { skip }, async () => {

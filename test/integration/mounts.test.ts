@@ -18,7 +18,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { Mount } from '../../src/sandbox.js';
-import { openSandbox } from '../support/sandbox.js';
+import { openSandbox, TIER } from '../support/sandbox.js';
+import { onlyStrict } from '../support/tier.js';
 import { openTestSession } from '../support/session.js';
 
 const AS_ROOT = process.getuid?.() === 0;
@@ -44,8 +45,19 @@ const both: readonly Mount[] = [
   { host: directory('readable'), inside: '/mnt/sales', mode: 'ro' },
   { host: directory('writable'), inside: '/data', mode: 'rw' },
 ];
-const sandbox = await openSandbox({ mounts: both });
-const skip = sandbox.missing;
+const sandbox = await openSandbox(TIER === 'strict' ? { mounts: both } : {});
+const skip = sandbox.missing || onlyStrict('they are refused there');
+
+test(
+  'where programs have no file tree of their own, they are refused with words',
+  { skip: sandbox.missing || (TIER === 'strict' ? 'they have one in tier strict' : false) },
+  async () => {
+    await assert.rejects(
+      openSandbox({ mounts: both }),
+      /sandbox\.mounts needs isolation "strict": .*"(confined|none)"/,
+    );
+  },
+);
 
 test('a program reads what its owner alone may read, and lists the directory', { skip }, async () => {
   const { status, stdout, stderr } = await sandbox.run(

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JobOutcome } from '../../src/sandbox.js';
 import { openSandbox, runUntil } from '../support/sandbox.js';
+import { asInTree } from '../support/tier.js';
 
 const { run, missing } = await openSandbox();
 const skip = missing;
@@ -53,7 +54,9 @@ test(
         exitCode: 1,
       },
     );
-    const lines = outcome.stderr.text.split('\n').filter((line) => !/^\s*[\^~]+$/.test(line));
+    const lines = asInTree(outcome.stderr.text)
+      .split('\n')
+      .filter((line) => !/^\s*[\^~]+$/.test(line));
     assert.deepEqual(lines, [
       'Traceback (most recent call last):',
       '  File "/code/main.py", line 5, in <module>',
@@ -71,7 +74,7 @@ test('error: every traceback of a chain shows the caller’s lines only', { skip
     'try:\n    {}[1]\nexcept KeyError as e:\n    try:\n        raise OSError("second") from e\n    except OSError:\n        raise ValueError("third")\n',
   );
   assert.equal(outcome.reason, 'the program exited with status 1: uncaught ValueError on line 7');
-  const files = [...outcome.stderr.text.matchAll(/File "([^"]*)", line (\d+)/g)].map(
+  const files = [...asInTree(outcome.stderr.text).matchAll(/File "([^"]*)", line (\d+)/g)].map(
     ([, file, line]) => `${file ?? ''}:${line ?? ''}`,
   );
   assert.deepEqual(files, ['/code/main.py:2', '/code/main.py:5', '/code/main.py:7']);
@@ -83,7 +86,7 @@ test('error: a syntax error names its line and shows no frame of ours', { skip }
   assert.equal(outcome.error?.type, 'SyntaxError');
   assert.equal(outcome.error.line, 2);
   assert.equal(outcome.exitCode, 1);
-  assert.match(outcome.stderr.text, /^ {2}File "\/code\/main\.py", line 2\n {4}y = \(/);
+  assert.match(asInTree(outcome.stderr.text), /^ {2}File "\/code\/main\.py", line 2\n {4}y = \(/);
 });
 
 test('error: an error in the last expression has its line', { skip }, async () => {

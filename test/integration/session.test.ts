@@ -3,14 +3,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { SessionLimits, StepOutcome } from '../../src/sandbox.js';
-import { descendants, openSandbox, TIER, until } from '../support/sandbox.js';
+import { descendants, openSandbox, until } from '../support/sandbox.js';
 import { openTestSession, type TestSession } from '../support/session.js';
+import { onlyStrict, STANDING } from '../support/tier.js';
 
 // No ready sandboxes: without a session, the zygote's own processes are all there may be.
 const sandbox = await openSandbox({ warm: 0 });
-const skip = sandbox.missing || (TIER === 'strict' ? false : 'sessions need tier strict');
-/** Launcher and zygote; root's has one more in between, which belongs to root's user namespace. */
-const STANDING = process.getuid?.() === 0 ? 3 : 2;
+const skip = sandbox.missing || onlyStrict('there are no sessions');
 
 const SOON = { limits: { timeoutSeconds: 0.5 } };
 

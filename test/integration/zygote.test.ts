@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { test } from 'node:test';
-import { descendants, LIMITS, openSandbox, PYTHON, until } from '../support/sandbox.js';
+import { descendants, LIMITS, openSandbox, PYTHON, TIER, until } from '../support/sandbox.js';
 
 const { missing: skip } = await openSandbox({ warm: 1 });
 
@@ -36,7 +36,7 @@ test('a preload that fails is named with its reason on stderr, and programs run 
   const select = new URL('../../src/backends/select.js', import.meta.url).href;
   const script = `
     const { selectBackend } = await import(${JSON.stringify(select)});
-    const backend = await selectBackend({ minimum: 'strict', python: ${JSON.stringify(PYTHON)}, preload: ['json', 'no_such_module', 'antigravity.nothing'], warm: 0, diskMb: 8, diskInodes: 100, mounts: [] });
+    const backend = await selectBackend({ minimum: ${JSON.stringify(TIER)}, weaken: ${JSON.stringify({ tier: TIER })}, python: ${JSON.stringify(PYTHON)}, preload: ['json', 'no_such_module', 'antigravity.nothing'], warm: 0, diskMb: 8, diskInodes: 100, mounts: [] });
     const outcome = await backend.run({ runId: 'x', code: 'print("runs")', stdin: '', files: [], limits: ${JSON.stringify(LIMITS)} }, new AbortController().signal);
     process.stdout.write(outcome.stdout.text);
     await backend.close();`;

@@ -85,10 +85,10 @@ export async function connect(
   under: readonly string[] = [],
 ): Promise<Session> {
   const place = createPlace(policy);
-  const [command = process.execPath, ...leading] = [...under, process.execPath];
+  const line = [...under, process.execPath, MAIN, 'serve', ...place.flags, ...argv];
   const transport = new StdioClientTransport({
-    command,
-    args: [...leading, MAIN, 'serve', ...place.flags, ...argv],
+    command: line[0] ?? process.execPath,
+    args: line.slice(1),
     cwd: place.directory,
     stderr: 'pipe',
   });
