@@ -243,7 +243,8 @@ os.wait(); print('left a daemon')`,
   {
     name: 'CPU time of children nobody waits for',
     code: 'import os, signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nwhile True:\n    try:\n        if os.fork() == 0:\n            for _ in range(3_000_000): pass\n            os._exit(0)\n    except OSError: pass',
-    ends: ['timeout'],
+    // Of an ordinary user the kernel counts all processes, where there are no namespaces: when others of them end, there can be too many.
+    ends: TIER === 'strict' ? ['timeout'] : ['timeout', 'killed'],
     limits: { cpuSeconds: 1, timeoutSeconds: 10, processes: 4 },
   },
   {

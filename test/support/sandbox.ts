@@ -232,6 +232,7 @@ export async function runUntil(
   const outcome = run(code, {
     ...options,
     onOutput(stream, bytes) {
+      options.onOutput?.(stream, bytes);
       if (stream === 'stdout') seen += Buffer.from(bytes).toString('latin1');
       if (seen.includes(text)) tell();
     },
