@@ -5,11 +5,11 @@ import { test } from 'node:test';
 import type { SessionLimits, StepOutcome } from '../../src/sandbox.js';
 import { descendants, openSandbox, until } from '../support/sandbox.js';
 import { openTestSession, type TestSession } from '../support/session.js';
-import { onlyStrict, STANDING } from '../support/tier.js';
+import { STANDING, strictOnly } from '../support/tier.js';
 
 // No ready sandboxes: without a session, the zygote's own processes are all there may be.
-const sandbox = await openSandbox({ warm: 0 });
-const skip = sandbox.missing || onlyStrict('there are no sessions');
+const sandbox = strictOnly(await openSandbox({ warm: 0 }), 'there are no sessions');
+const skip = sandbox.missing;
 
 const SOON = { limits: { timeoutSeconds: 0.5 } };
 

@@ -1,9 +1,15 @@
 /** What differs from tier to tier, for tests that run in each of them. */
-import { TIER } from './sandbox.js';
+import { TIER, type TestSandbox } from './sandbox.js';
 
 /** For a test's `skip`: why only strict promises it. */
 export function onlyStrict(why: string): string | false {
   return TIER === 'strict' ? false : `tier ${TIER}: ${why}`;
+}
+
+/** `sandbox`, for tests of what only strict has. */
+export function strictOnly(sandbox: TestSandbox, why: string): TestSandbox {
+  const missing = onlyStrict(why);
+  return missing === false || sandbox.missing !== false ? sandbox : { ...sandbox, missing };
 }
 
 /** Launcher and zygote; behind namespaces root's has one more in between, which belongs to root's user namespace. */

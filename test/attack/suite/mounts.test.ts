@@ -15,8 +15,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
-import { openSandbox, PYTHON } from '../../support/sandbox.js';
-import { onlyStrict } from '../../support/tier.js';
+import { openSandbox, PYTHON, TIER } from '../../support/sandbox.js';
+import { strictOnly } from '../../support/tier.js';
 import { attackTests, py, type Attack } from '../attack.js';
 
 const base = realpathSync(mkdtempSync(join(tmpdir(), 'mounts-')));
@@ -210,13 +210,9 @@ return os.path.getsize(file.name) > 16 << 20`,
   ),
 ];
 
-const refused = onlyStrict('a policy with mounts is refused there');
-const sandbox = refused
-  ? { ...(await openSandbox()), missing: refused }
-  : await openSandbox({
-      mounts: [
-        { host: readable, inside: '/mnt/readable', mode: 'ro' },
-        { host: writable, inside: '/mnt/writable', mode: 'rw' },
-      ],
-    });
+const mounts = [
+  { host: readable, inside: '/mnt/readable', mode: 'ro' },
+  { host: writable, inside: '/mnt/writable', mode: 'rw' },
+] as const;
+const sandbox = strictOnly(await openSandbox(TIER === 'strict' ? { mounts } : {}), 'a policy with mounts is refused');
 attackTests('mounts', ATTACKS, sandbox);

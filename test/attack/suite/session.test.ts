@@ -9,10 +9,11 @@ import type { StepOutcome } from '../../../src/sandbox.js';
 import { openSandbox } from '../../support/sandbox.js';
 import { inSessions, openTestSession, type TestSession } from '../../support/session.js';
 import { inNaiveSession } from '../../support/naive-session.js';
+import { strictOnly } from '../../support/tier.js';
 import { attackTests, py, type Attack } from '../attack.js';
 import { pretenders } from '../session.js';
 
-const sandbox = await openSandbox({ warm: 1 });
+const sandbox = strictOnly(await openSandbox({ warm: 1 }), 'there are no sessions');
 const skip = sandbox.missing;
 
 /** In a later step a program is as confined as in a single call: one of each kind, from what the other files have. */
