@@ -147,7 +147,7 @@ def make(outer_uid: int, settings: Settings, group: cgroup.Group | None) -> Chil
     sys.path.clear()
     child.watch = watch
     child.own_network = layers.NETWORK_NAMESPACE in has
-    child.own_count = settings.isolated or outer_uid != 0
+    child.own_count = settings.isolated or outer_uid != 0 or (group is not None and group.counts_processes)
     if not settings.own_processes:
         child.reach = processes.Descendants(0 if settings.isolated else outer_uid)
     try:

@@ -123,8 +123,7 @@ class Run:
         os.set_blocking(self.connection.fileno(), False)
         self.meter.start()
         if self.group is not None:
-            # What the warden wrote into its file system is counted where the warden is.
-            self.group.limit(limits["memory_mb"] * _MB - usage.file_system_bytes(), limits["processes"])
+            self.group.limit(usage.limit_of_group(self.child, limits["memory_mb"] * _MB), limits["processes"])
         self.started = time.monotonic()
         for fd, data in ((self.child.job, job), (self.child.stdin, stdin)):
             self.feeds[fd] = memoryview(data)

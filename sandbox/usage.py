@@ -164,6 +164,11 @@ def page_tables(name: str) -> int:
     return 0
 
 
+def limit_of_group(child: Child, memory_bytes: int) -> int:
+    """What a cgroup may take of ``memory_bytes``: what the warden wrote into a file system of the sandbox's own is memory, and counted where the warden is."""
+    return memory_bytes - (file_system_bytes() if child.watch is None else 0)
+
+
 def file_system_bytes() -> int:
     """What lies in the sandbox's own file system, in bytes."""
     seen = os.statvfs(tree.WORK)

@@ -321,6 +321,8 @@ class Group:
         # Open from now on: the warden will be somebody else to the file system (identity.take_files_of).
         self._memory_max = self._open("memory.max")
         self._pids_max = self._open("pids.max")
+        #: Whether it keeps the limit on processes.
+        self.counts_processes = self._pids_max is not None
         self._kill = self._open("cgroup.kill")
 
     def enter(self) -> None:
