@@ -44,7 +44,7 @@ class Workspace:
         self._maker = os.getpid()
         self._descriptor = _make_locked(path)
         os.mkdir(self.root, _MODE)
-        _sweep_aside(path)
+        _sweep_aside(path, self._descriptor)
 
     def let_go(self) -> None:
         """In a process that leaves the host, or leaves nothing behind: hold it no longer, for those that do."""
@@ -76,7 +76,7 @@ def _open(path: str, parent: int | None = None) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
 
 
-def _sweep_aside(own: str) -> None:
+def _sweep_aside(own: str, held: int) -> None:
     """Sweep beside ``own`` in a child, where there is anything to sweep. It ends with this process, if it has not ended before."""
     parent, name = os.path.split(own)
     if len(_names(parent)) == 1:
@@ -85,6 +85,7 @@ def _sweep_aside(own: str) -> None:
     if os.fork() != 0:
         return
     try:
+        os.close(held)
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == launcher:
             busy = sweep(parent)
