@@ -8,12 +8,12 @@ import {
   OPEN_POLICY,
   startRaw,
   until,
-  whyNoSandbox,
+  whyNotStrict,
   type Place,
   type RawServer,
 } from '../support/server.js';
 
-const skip = whyNoSandbox();
+const skip = whyNotStrict();
 const servers: { server: RawServer; place: Place }[] = [];
 after(async () => {
   for (const { server, place } of servers) {

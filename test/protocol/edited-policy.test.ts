@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, realpathSync, renameSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ToolListChangedNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
-import { connect, execute, whyNoSandbox, type Session } from '../support/server.js';
+import { connect, execute, whyNoSandbox, whyNotStrict, type Session } from '../support/server.js';
 
 const skip = whyNoSandbox();
 
@@ -117,7 +117,7 @@ test('an edited sandbox section makes other sandboxes, and a program that runs e
 
 test(
   'a directory that an edit opens is there in the next call, and one that can not be opened refuses the edit',
-  { skip },
+  { skip: whyNotStrict() },
   () =>
     withSession(policyOf(99), async (session) => {
       const look = 'import os; print(os.path.isdir("/mnt/sales") and open("/mnt/sales/a.csv").read())';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -243,6 +243,7 @@ test(
   async () => {
     const place = createPlace(POLICY);
     const own = mkdtempSync(join(tmpdir(), 'files-test-'));
+    chmodSync(own, 0o755); // the ids of runs may have to pass through
     const kept = () => readdirSync(own).filter((name) => name.startsWith('cordon-files-'));
     const before = process.env.TMPDIR;
     process.env.TMPDIR = own;

@@ -9,6 +9,7 @@ import {
   isAlive,
   startRaw,
   until,
+  tierHere,
   whyNoSandbox,
   type Place,
   type RawServer,
@@ -155,7 +156,7 @@ test(
     assert.match(said, /policy: .*policy\.json \(named by --policy\)/);
     assert.match(said, /default: deny/);
     assert.match(said, /each run: 30 s/);
-    assert.match(said, /tier strict, Python 3\.\d+\.\d+/);
+    assert.match(said, new RegExp(`tier ${tierHere()}, Python 3\\.\\d+\\.\\d+`));
     assert.match(said, /audit log: .*audit\.jsonl/);
   },
 );

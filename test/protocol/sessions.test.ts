@@ -13,11 +13,11 @@ import {
   MAIN,
   startRaw,
   until,
-  whyNoSandbox,
+  whyNotStrict,
   type Session,
 } from '../support/server.js';
 
-const skip = whyNoSandbox();
+const skip = whyNotStrict();
 
 const policyOf = (sandbox: object = {}, more: object = {}) => ({
   version: '1',

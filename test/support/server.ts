@@ -35,6 +35,20 @@ export function whyNoSandbox(): string | false {
   return `no sandbox here:\n${said}`;
 }
 
+/** The best tier that is to be had here. */
+export function tierHere(): string {
+  const { stdout } = spawnSync(process.execPath, [MAIN, 'doctor', '--json'], { encoding: 'utf8', cwd: tmpdir() });
+  return (JSON.parse(stdout) as { tier: string }).tier;
+}
+
+/** The same as `whyNoSandbox`, for what only tier strict has. */
+export function whyNotStrict(): string | false {
+  const lack = whyNoSandbox();
+  if (lack !== false) return lack;
+  const tier = tierHere();
+  return tier === 'strict' ? false : `needs tier strict, and what is to be had here is ${tier}`;
+}
+
 /** A directory with a policy and room for an audit log, gone with `remove`. */
 export interface Place {
   readonly directory: string;
