@@ -38,7 +38,7 @@ print(json.dumps({
 }))`;
 
 const attempts = (...command: string[]): unknown => {
-  const [program = '', ...args] = [...command, PYTHON, '-I', '-c', ATTEMPTS];
+  const [program, ...args] = [...command, PYTHON, '-I', '-c', ATTEMPTS];
   const ran = spawnSync(program, args, { encoding: 'utf8' });
   assert.equal(ran.status, 0, ran.stderr);
   return JSON.parse(ran.stdout);
