@@ -55,6 +55,9 @@ test('Debian’s own Python, with Debian’s packages', { skip: missing }, async
   assert.equal(await output(PYTHON, 'import sys; print(sys.version_info[:3], sys.prefix)'), outside);
 });
 
+/** Of util-linux. */
+const SETPRIV = 'setpriv';
+
 /** In the weaker tiers root's programs run under ids of their own. */
 const closed =
   TIER === 'confined' &&
@@ -62,7 +65,7 @@ const closed =
   !mayEveryoneRun(execFileSync('python3', ['-I', '-c', 'import os; print(os.__file__)'], { encoding: 'utf8' }).trim());
 
 function mayEveryoneRun(path: string): boolean {
-  return spawnSync('setpriv', ['--reuid', '65534', '--regid', '65534', '--clear-groups', 'cat', path]).status === 0;
+  return spawnSync(SETPRIV, ['--reuid', '65534', '--regid', '65534', '--clear-groups', 'cat', path]).status === 0;
 }
 
 test(
