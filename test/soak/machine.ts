@@ -1,7 +1,8 @@
 /** What could be left of servers on this machine, and what one of them holds. */
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 /** Counted on the whole machine, but only what is Cordon's, and below `parent` where that can be told. */
 export interface Traces {
@@ -63,5 +64,18 @@ export function holds(pid: number): { residentMb: number; descriptors: number } 
   return {
     residentMb: Math.round(Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0) / 1024),
     descriptors: readdirSync(`/proc/${pid}/fd`).length,
+  };
+}
+
+/** What a server keeps of the files that programs left (src/files/directory.ts): their number, and units of 2^20 bytes. */
+export function heldFiles(temporary: string, pid: number): { files: number; megabytes: number } {
+  const sizes = readdirSync(temporary)
+    .filter((name) => name.startsWith('cordon-files-') && name.split('-')[3] === String(pid))
+    .flatMap((directory) =>
+      readdirSync(join(temporary, directory)).map((name) => statSync(join(temporary, directory, name)).size),
+    );
+  return {
+    files: sizes.length,
+    megabytes: Math.round((sizes.reduce((sum, bytes) => sum + bytes, 0) / 2 ** 20) * 10) / 10,
   };
 }
