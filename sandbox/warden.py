@@ -45,29 +45,33 @@ def main(connection: socket.socket, pid: int, outer_uid: int, settings: Settings
     status = 1
     group = None
     try:
-        # Neither the program nor anything else without capabilities may look into this process (ptrace(2), proc(5)).
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        if not settings.own_processes:
-            _outlive_no_one(settings.zygote)
         try:
-            group = _make_group(settings, pid)
-            child = make(outer_uid, settings, group)
-        except Unmade as error:
-            _send_all(connection, b"F", json.dumps({"layer": error.layer, "message": str(error)}).encode())
-        else:
-            run = Run(connection, child, group)
-            run.rehearse()
-            _send_all(connection, b"R", json.dumps({"pid": pid}).encode())
-            _serve(connection, run)
-            status = 0
-    except (frames.Broken, BrokenPipeError, ConnectionResetError):
-        status = 0  # Node let go of this sandbox: with process 1, all of it goes
-    except BaseException:
-        traceback.print_exc()  # to the zygote's stderr, for people; Node sees the connection end
+            # Neither the program nor anything else without capabilities may look into this process (ptrace(2), proc(5)).
+            kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            if not settings.own_processes:
+                _outlive_no_one(settings.zygote)
+            try:
+                group = _make_group(settings, pid)
+                child = make(outer_uid, settings, group)
+            except Unmade as error:
+                _send_all(connection, b"F", json.dumps({"layer": error.layer, "message": str(error)}).encode())
+            else:
+                run = Run(connection, child, group)
+                run.rehearse()
+                _send_all(connection, b"R", json.dumps({"pid": pid}).encode())
+                _serve(connection, run)
+                status = 0
+        except (frames.Broken, BrokenPipeError, ConnectionResetError):
+            status = 0  # Node let go of this sandbox: with process 1, all of it goes
+        except BaseException:
+            traceback.print_exc()  # to the zygote's stderr, for people; Node sees the connection end
+        finally:
+            # The zygote and Node may end at the same time: the second word must not break off what the first one began.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
     finally:
-        connection.close()
         try:
+            connection.close()
             clear_away(settings)
             if group is not None:
                 identity.take_files_back()

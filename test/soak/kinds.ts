@@ -8,7 +8,7 @@ import { attacks as network } from '../attack/network.js';
 import { attacks as processes } from '../attack/processes.js';
 import { attacks as secrets } from '../attack/secrets.js';
 import { PROGRAMS } from '../integration/programs.js';
-import { TIER } from '../support/sandbox.js';
+import type { Tier } from '../../src/sandbox.js';
 import type { Answered, Call, Caller } from './caller.js';
 import { hostileFiles, passFiles, picture, useMounts, type Opened } from './file-kinds.js';
 import { useSession } from './session-kinds.js';
@@ -41,15 +41,17 @@ const single = (name: string, weight: number, make: (random: () => number) => Ca
 /**
  * @param quick the programs that work and are over soon on this machine, by name, where directories are opened and where not
  * @param opened the directories that the policy of some of the servers opens
+ * @param tier that they run in: there are neither sessions nor mounts without namespaces
  */
 export function kinds(
   { told, secret }: Canaries,
   quick: (hasMounts: boolean) => ReadonlySet<string>,
   opened: Opened,
   tally: Tally,
+  tier: Tier,
 ): readonly Kind[] {
   const attacks = [...secrets, ...files, ...network, ...processes, ...kernel].filter(
-    ({ name, promisedIn }) => !LONG.test(name) && (promisedIn?.includes(TIER) ?? true),
+    ({ name, promisedIn }) => !LONG.test(name) && (promisedIn?.includes(tier) ?? true),
   );
   const programs = [false, true].map((hasMounts) => PROGRAMS.filter(({ name }) => quick(hasMounts).has(name)));
   const all: readonly Kind[] = [
@@ -104,7 +106,7 @@ export function kinds(
     { name: 'files that can not come out', weight: 2, play: hostileFiles },
     { name: 'a picture', weight: 2, play: picture },
   ];
-  if (TIER !== 'strict') return all;
+  if (tier !== 'strict') return all;
   return [
     ...all,
     { name: 'a session', weight: 40, play: (caller, random) => useSession(caller, random, tally) },

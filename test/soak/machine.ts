@@ -79,3 +79,20 @@ export function heldFiles(temporary: string, pid: number): { files: number; mega
     megabytes: Math.round((sizes.reduce((sum, bytes) => sum + bytes, 0) / 2 ** 20) * 10) / 10,
   };
 }
+
+/** What there is of servers, for people to look at: processes with their command, and everything below their directories. */
+export function whatIsThere(temporary: string): string[] {
+  const commands = readdirSync('/proc').flatMap((name) => {
+    if (!/^\d+$/.test(name)) return [];
+    try {
+      const command = readFileSync(`/proc/${name}/cmdline`, 'latin1').replaceAll('\0', ' ');
+      return command.includes('zygote.py') ? [`process ${name}: ${command}`] : [];
+    } catch {
+      return []; // it ended while we looked
+    }
+  });
+  const directories = readdirSync(temporary, { recursive: true, encoding: 'utf8' }).filter((name) =>
+    name.startsWith('cordon-'),
+  );
+  return [...commands, ...directories.slice(0, 50)];
+}

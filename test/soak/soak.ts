@@ -15,13 +15,14 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { createCanaries } from '../attack/attack.js';
 import { generator } from '../fuzz/mutate.js';
 import { PROGRAMS } from '../integration/programs.js';
 import { createPlace, descendants, execute, MAIN, until } from '../support/server.js';
 import { PYTHON } from '../support/sandbox.js';
-import type { Caller } from './caller.js';
-import type { Kind } from './kinds.js';
-import { heldFiles, holds, traces } from './machine.js';
+import { connect, type Caller } from './caller.js';
+import { kinds, type Kind } from './kinds.js';
+import { heldFiles, holds, traces, whatIsThere } from './machine.js';
 import { KEEP_STEPS, SESSIONS_MAX } from './session-kinds.js';
 import { newTally } from './tally.js';
 
@@ -68,11 +69,6 @@ if (![runs, clients, kills].every((number) => Number.isSafeInteger(number) && nu
 }
 if (values.tier !== 'strict' && values.tier !== 'confined') refuse('expected --tier strict or confined');
 const isStrict = values.tier === 'strict';
-// Read by what judges attacks, which is therefore imported only now.
-process.env.CORDON_TEST_TIER = values.tier;
-const { createCanaries } = await import('../attack/attack.js');
-const { connect } = await import('./caller.js');
-const { kinds } = await import('./kinds.js');
 
 const random = generator(Number(values.seed));
 /** What takes longer by itself would make a soak of 20,000 a matter of hours. */
@@ -200,7 +196,7 @@ const live = [first, ...(await Promise.all(Array.from({ length: clients - 1 }, (
 const everyone = [...live];
 const quick = await quickPrograms(first);
 const quickWithMounts = await quickPrograms(live.find(({ hasMounts }) => hasMounts) ?? first);
-const mix = kinds(canaries, (hasMounts) => (hasMounts ? quickWithMounts : quick), opened, tally);
+const mix = kinds(canaries, (hasMounts) => (hasMounts ? quickWithMounts : quick), opened, tally, values.tier);
 console.log(
   `${runs} calls by ${clients} clients, ${kills} kills, seed ${values.seed}, tier ${values.tier}, ${quick.size} and ${quickWithMounts.size} (with mounts) of ${PROGRAMS.length} programs are quick enough`,
 );
@@ -281,6 +277,7 @@ const leftovers = () => {
 for (const deadline = performance.now() + 10_000; leftovers() && performance.now() < deadline;) await sleep(50);
 const after = traces();
 const left = leftovers();
+if (left) console.log(`left behind:\n${whatIsThere(scratch).join('\n')}`);
 rmSync(scratch, { recursive: true, force: true });
 
 const settled = tally.answered + tally.unavailable + tally.givenUp + tally.serverGone;
