@@ -4,7 +4,7 @@ Theory of operation
 -------------------
 The zygote forks the warden into a new process namespace, with one connection to Node. The warden makes the rest of
 the sandbox (``_make``), forks the program, which confines itself, and says ``R`` to Node: a ready sandbox waits, at no cost, in
-a read. When the job has come it goes to the program, and one poll loop (``_watch``) runs until the program's first process
+a look at its connection. When the job has come it goes to the program, and one poll loop (``_watch``) runs until the program's first process
 has ended or a limit is reached. Then everything in the namespace is killed, first, and what is left in the pipes is
 read, second: nobody can write to them any more, so there is an end to it.
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import traceback
 
@@ -59,7 +60,12 @@ def main(connection: socket.socket, pid: int, outer_uid: int, settings: Settings
             else:
                 run = Run(connection, child, group)
                 run.rehearse()
+                waiting = select.poll()
+                waiting.register(connection, select.POLLIN)
+                waiting.register(run.ended, select.POLLIN)
                 _send_all(connection, b"R", json.dumps({"pid": pid}).encode())
+                if connection.fileno() not in [fd for fd, _ in waiting.poll()]:
+                    raise frames.Broken("the program was killed before it had a job")  # as when memory runs out: nobody is to get this sandbox
                 _serve(connection, run)
                 status = 0
         except (frames.Broken, BrokenPipeError, ConnectionResetError):
