@@ -73,8 +73,8 @@ const isStrict = values.tier === 'strict';
 const random = generator(Number(values.seed));
 /** What takes longer by itself would make a soak of 20,000 a matter of hours. */
 const QUICK_MS = 120;
-/** Memory and descriptors are compared with those after so many calls, when everything has been used once. */
-const WARM_CALLS = 400;
+/** Memory and descriptors are looked at so often, and those at the end compared with the first, when every kind of call has come. */
+const LOOKS = 10;
 /** Small enough that files are let go of all along. */
 const FILES_KEPT_MB = 8;
 /** Whoever runs the soak as root: the directories that the policy opens belong to somebody else, as a service's do. */
@@ -214,7 +214,7 @@ await Promise.all(
         killed += 1;
         killOne(live);
       }
-      if (measured.length === 0 && tally.calls >= Math.min(WARM_CALLS, runs / 2)) measured.push(holds(first.pid));
+      if (tally.calls >= ((measured.length + 1) * runs) / LOOKS) measured.push(holds(first.pid));
       if (Math.floor(tally.calls / 1000) > told) {
         told = Math.floor(tally.calls / 1000);
         console.log(
@@ -291,7 +291,13 @@ const report = {
   auditLines: runIds.length,
   auditDoubles: runIds.length - new Set(runIds).size,
   auditChain: chain.status === 0 ? 'intact' : chain.stdout + chain.stderr,
-  firstServer: { warm, end, processes: { atStart: idle, atEnd: idleAtEnd }, keptFiles: kept },
+  firstServer: {
+    warm,
+    end,
+    residentMb: measured.map(({ residentMb }) => residentMb),
+    processes: { atStart: idle, atEnd: idleAtEnd },
+    keptFiles: kept,
+  },
   before,
   after,
   seconds: secondsSince(),

@@ -4,6 +4,7 @@ import ast
 import io
 import json
 import os
+import warnings
 from unittest import mock
 
 import display
@@ -54,6 +55,7 @@ def _diagnosis(data):
 
 def _code(data):
     """Code is parsed as Python does, or refused as Python does."""
+    warnings.simplefilter("ignore")  # of the compiler's, about code that nobody will run
     refusals = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
     try:
         wanted = ast.parse(data, "code.py")

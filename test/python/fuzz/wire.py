@@ -93,12 +93,20 @@ def _cancelled(data):
             check(len(said) >= 5 and said[:5] != frames.encode(b"X", b"") or len(said) > 5, f"refused {said!r}")
 
 
+class _BecameSession(Exception):
+    """A frame S came first: from there on it is a session's."""
+
+
 class _Recorder:
     """In the place of a Run: what the warden would do with the job."""
 
     def __init__(self, where):
         self.where = where
         self.done = []
+
+    @property
+    def child(self):
+        raise _BecameSession
 
     def put(self, payload):
         self.done.append(files.put(self.where, payload))
@@ -130,8 +138,8 @@ def _take_job(data):
                 warden._serve(ours, recorder)
             except (frames.Broken, ValueError, RecursionError):
                 return  # what Node sends as J is JSON; a warden that finds it is not ends, and its sandbox with it
-            except (KeyError, TypeError):
-                check(b"S" in data, "only a session is told more")
+            except _BecameSession:
+                return
 
 
 def _hear(data):
