@@ -7,6 +7,7 @@ import { isEnough, missingFor, TIERS } from '../backends/tiers.js';
 import { jobLimits, type SandboxSettings } from '../policy/schema.js';
 import type { LayerReport, Tier } from '../sandbox.js';
 import { readPolicy, StartRefused } from '../startup.js';
+import { safeLines } from '../terminal.js';
 
 export const help = `cordon doctor: what confines programs on this machine, and what is missing
 
@@ -48,7 +49,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     from = `${loaded.source} (${origin})`;
   } catch (error) {
     if (!(error instanceof StartRefused)) throw error;
-    process.stderr.write(`cordon doctor: ${error.message}\n`);
+    process.stderr.write(`cordon doctor: ${safeLines(error.message)}\n`);
     return error.status;
   }
   const { tier, layers, interpreter, problem } = await probe(settings.python);

@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
-import type { ModelSession } from './session-kinds.js';
+import type { ModelSession } from './model.js';
 import type { Tally } from './tally.js';
 
 /** A call without an answer for so long is lost: longer than its time limit and all that waits before it. */

@@ -5,29 +5,12 @@
 
 import { randomBytes } from 'node:crypto';
 import type { Answered, Call, Caller } from './caller.js';
+import type { ModelSession, State } from './model.js';
 import type { Tally } from './tally.js';
 
 /** As the policy of the soak has them (`POLICY` in soak.ts). */
 export const SESSIONS_MAX = 4;
 export const KEEP_STEPS = 6;
-
-/** What a session holds after one of its steps. */
-interface State {
-  /** The variable. */
-  readonly words: readonly string[];
-  /** The file. */
-  readonly lines: readonly string[];
-}
-
-/** A session as it has to be. */
-export interface ModelSession {
-  readonly id: string;
-  /** From step 0 on; those that are no longer kept, too. */
-  readonly states: State[];
-  earliest: number;
-  /** How often something was killed below the server when it began. */
-  readonly since: number;
-}
 
 const EMPTY: State = { words: [], lines: [] };
 
