@@ -16,13 +16,16 @@ import json
 import linecache
 import os
 import sys
-import threading
 import traceback
 import types
 
 import display
 import plots
 from confine import tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 #: Where the program says its own word (PROTOCOL.md, 4).
 WORD_FD = 4
@@ -36,7 +39,7 @@ _QUIET_WITHIN_BYTES = 200
 _OWN_FILES = frozenset((__file__, display.__file__, plots.__file__))
 
 # Kept under names of our own: the caller's code can empty the modules they come from.
-_exit, _write, _dumps, _sys_names = os._exit, os.write, json.dumps, sys.__dict__
+_exit, _write, _dumps, _sys_names, _modules = os._exit, os.write, json.dumps, sys.__dict__, sys.modules
 
 
 def main_module(code: bytes) -> types.ModuleType:
@@ -171,7 +174,9 @@ def end(module: types.ModuleType, status: int, word: dict[str, object]) -> None:
     """
     try:
         try:
-            threading._shutdown()  # pyright: ignore
+            threading: Any = _modules.get("threading")  # as the interpreter itself asks: it is not ours to import (fork calls a hook of it in every sandbox)
+            if threading is not None:
+                threading._shutdown()
             atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
             module.__dict__.clear()
             gc.collect()

@@ -5,10 +5,10 @@ Runs in the warden, before there is a job. What is made here is made once and ne
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
 import os
-import socket
 import sys
 
 import execute
@@ -16,12 +16,16 @@ import processes
 import program
 import scratch
 import sockets
-from confine import cgroup, identity, kernel, layers, mounts, seccomp, syscalls, tree
+from confine import cgroup, identity, kernel, landlock, layers, mounts, seccomp, shared, syscalls, tree
 from confine.kernel import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS
 
-# ioctl(2) requests and flags to bring up an interface: linux/sockios.h, linux/if.h
+# linux/socket.h, linux/net.h, asm-generic/fcntl.h
+_AF_UNIX, _AF_INET = 1, 2
+_SOCK_STREAM, _SOCK_DGRAM, _SOCK_CLOEXEC = 1, 2, 0o2000000
+#: ioctl(2) to bring up an interface, and struct ifreq with its flags IFF_UP and IFF_RUNNING: linux/sockios.h, linux/if.h
 _SIOCSIFFLAGS = 0x8914
-_IFF_UP_RUNNING = 0x41
+_LOOPBACK_UP = b"lo".ljust(16, b"\0") + (0x41).to_bytes(2, sys.byteorder) + bytes(22)
+_TwoInts = ctypes.c_int * 2
 
 
 #: The namespaces a warden makes for its sandbox, by layer; the one of processes it was born into, that of users is the program's own.
@@ -35,27 +39,54 @@ _NAMESPACES = (
 class Settings:
     """What the zygote knows once and every sandbox needs.
 
-    ``has``: its layers. ``isolated``: whether the tier has namespaces. ``root``: where directories are made for sandboxes without a file system of their own.
+    ``has``: its layers. ``isolated``: whether the tier has namespaces. ``own_id``: whether each run has a user id that nobody else has.
+    ``root``: where directories are made for sandboxes without a file system of their own.
+    ``on_interrupt``: what the kernel is to do on SIGINT in a program (kernel.handle_signal), where there are namespaces.
     """
 
-    def __init__(self, disk_bytes: int, disk_inodes: int, what: tree.Plan, has: frozenset[str], isolated: bool, root: str, cgroups: int | None) -> None:
+    def __init__(
+        self,
+        disk_bytes: int,
+        disk_inodes: int,
+        what: tree.Plan,
+        has: frozenset[str],
+        isolated: bool,
+        own_id: bool,
+        root: str,
+        cgroups: int | None,
+        on_interrupt: int,
+    ) -> None:
         self.disk_bytes = disk_bytes
         self.disk_inodes = disk_inodes
         self.layers = has
         self.isolated = isolated
         self.root = root
+        self.on_interrupt = on_interrupt
         self.zygote = os.getpid()
         self.namespaces = CLONE_NEWNS if isolated else 0
         for layer, flag in _NAMESPACES:
             self.namespaces |= flag if layer in has else 0
         self.own_processes = layers.PID_NAMESPACE in has
-        self.readable = what.bound
-        self.mounted = mounts.rules(what.mounts)
+        #: Landlock's rules for what is the same in every sandbox.
+        self.landlock_rules = landlock.look_up(_shared_rules(what, isolated)) if layers.LANDLOCK in has else []
+        #: What a program may read of itself; whose inodes each finds anew.
+        self.of_itself = ["/proc"] if isolated else shared.readable_of_itself()
         self.covered = what.covered()
         #: A descriptor of the directory that the sandboxes' cgroups are made in, where there is one.
         self.cgroups = cgroups
-        self.private_proc: tuple[list[str], list[str]] = tree.private_proc_names() if layers.PROC_MASKS in has else ([], [])
-        self.filter_program = seccomp.build(syscalls.machine(), inet=True, host_files=bool(what.mounts)) if isolated else b""
+        self.proc_masks = tree.proc_masks() if layers.PROC_MASKS in has else []
+        self.filter_program = b""
+        if layers.SECCOMP in has:
+            self.filter_program = (
+                seccomp.build(syscalls.machine(), inet=True, host_files=bool(what.mounts)) if isolated else shared.filter_program(own_id, landlock.abi())
+            )
+
+
+def _shared_rules(what: tree.Plan, isolated: bool) -> list[tuple[str, int]]:
+    rules = [(path, landlock.READ | landlock.EXECUTE) for path in what.bound]
+    rules += [(path, landlock.READ) for path in (("/etc", "/dev") if isolated else shared.readable_of_all())]
+    rules += [(f"/dev/{name}", landlock.READ | landlock.WRITE) for name in tree.DEVICES]
+    return rules + mounts.rules(what.mounts)
 
 
 class Unmade(Exception):
@@ -95,8 +126,6 @@ def make(outer_uid: int, settings: Settings, group: cgroup.Group | None) -> Chil
     try:
         if settings.namespaces:
             kernel.unshare(settings.namespaces)
-        if layers.UTS_NAMESPACE in has:
-            socket.sethostname("sandbox")
         if layers.NETWORK_NAMESPACE in has:
             _bring_up_loopback()
         layer = "mount tree"
@@ -104,7 +133,7 @@ def make(outer_uid: int, settings: Settings, group: cgroup.Group | None) -> Chil
         if layers.NETWORK_NAMESPACE in has:
             sockets.shrink_tcp(proc)
         if layers.FILE_TREE in has:
-            tree.complete(settings.disk_bytes, settings.disk_inodes, outer_uid, settings.private_proc, settings.covered, settings.own_processes)
+            tree.complete(settings.disk_bytes, settings.disk_inodes, outer_uid, settings.proc_masks, settings.covered, settings.own_processes)
         else:
             if settings.own_processes:
                 tree.mount_proc("/proc", own_proc=True)
@@ -163,9 +192,11 @@ def clear_away(settings: Settings) -> None:
 
 
 def _bring_up_loopback() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
-        request = b"lo".ljust(16, b"\0") + _IFF_UP_RUNNING.to_bytes(2, "little") + bytes(22)
-        kernel.syscall("ioctl", control.fileno(), _SIOCSIFFLAGS, request)
+    control = kernel.syscall("socket", _AF_INET, _SOCK_DGRAM | _SOCK_CLOEXEC, 0)
+    try:
+        kernel.syscall("ioctl", control, _SIOCSIFFLAGS, _LOOPBACK_UP)
+    finally:
+        os.close(control)
 
 
 def _enter_cgroup(group: cgroup.Group | None, isolated: bool) -> None:
@@ -182,7 +213,8 @@ def _enter_cgroup(group: cgroup.Group | None, isolated: bool) -> None:
 def _fork_program(proc: int, outer_uid: int, settings: Settings, group: cgroup.Group | None) -> Child:
     stdin, stdout, stderr, word = (os.pipe() for _ in range(4))
     # A socket, because descriptors can be sent over it: in a session each step gets pipes of its own (session.py).
-    job = tuple(end.detach() for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM))
+    job = _TwoInts()
+    kernel.syscall("socketpair", _AF_UNIX, _SOCK_STREAM | _SOCK_CLOEXEC, 0, job)
     pid = os.fork()
     if pid == 0:
         try:
@@ -194,7 +226,7 @@ def _fork_program(proc: int, outer_uid: int, settings: Settings, group: cgroup.G
             try:
                 _enter_cgroup(group, settings.isolated)
                 program.confine(held, outer_uid, settings)
-                program.prepare()
+                program.prepare(settings)
             except program.LayerFailed as error:
                 os.write(execute.WORD_FD, b"!" + json.dumps({"layer": error.layer, "message": str(error)}).encode())
                 os._exit(program.NOT_CONFINED_STATUS)

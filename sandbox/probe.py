@@ -142,7 +142,7 @@ def _other_namespaces() -> list[dict[str, object]]:
 
 def _landlock() -> dict[str, object]:
     abi, reason = landlock.probe()
-    return _report("landlock", abi > 0, f"ABI {abi}" if abi else reason, "Boot a kernel of 5.13 or later with landlock in its `lsm=` list (see /sys/kernel/security/lsm).")
+    return _report("landlock", abi > 0, landlock.describe(abi) if abi else reason, "Boot a kernel of 5.13 or later with landlock in its `lsm=` list (see /sys/kernel/security/lsm).")
 
 
 def _seccomp() -> dict[str, object]:

@@ -25,6 +25,8 @@ from confine import identity, kernel, landlock, layers, limits, seccomp, shared,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from make import Settings
 
 JOB_FD = 3
@@ -83,43 +85,42 @@ def confine(proc: int, outer_uid: int, settings: Settings) -> None:
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
         if layers.PID_NAMESPACE not in has:
             kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-        layer = "descriptors"
-        kernel.close_range(execute.WORD_FD + 1)
         layer = "landlock"
         if layers.LANDLOCK in has:
-            rules = [(path, landlock.READ | landlock.EXECUTE) for path in settings.readable]
-            rules += [(path, landlock.READ) for path in (("/etc", "/proc", "/dev") if settings.isolated else shared.readable())]
-            rules += [(f"/dev/{name}", landlock.READ | landlock.WRITE) for name in tree.DEVICES]
+            rules = [(path, landlock.READ) for path in settings.of_itself]
             rules += [(place, landlock.READ | landlock.EXECUTE | landlock.WRITE) for place in tree.WRITABLE]
-            landlock.restrict(rules + settings.mounted, tcp=settings.isolated)
+            landlock.restrict(rules, tcp=settings.isolated, looked_up=settings.landlock_rules)
+        layer = "descriptors"
+        kernel.close_range(execute.WORD_FD + 1)
         os.chdir(tree.WORK)
         layer = "seccomp"
         if layers.SECCOMP in has:
-            seccomp.install(settings.filter_program if settings.isolated else shared.filter_program(outer_uid != 0, landlock.abi()))
+            seccomp.install(settings.filter_program if settings.isolated else shared.for_this_process(settings.filter_program))
     except Exception as error:  # whatever it was, the program must not start
         raise LayerFailed(layer, error) from error
 
 
-def prepare() -> None:
+def prepare(settings: Settings) -> None:
     """Do ahead of the job what needs no job: streams, names, and a rehearsal.
 
     After a fork the first write to a page copies it. The rehearsal goes where a job will go, so that it finds the pages copied.
     """
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if settings.own_processes:
+        kernel.handle_signal(signal.SIGINT, settings.on_interrupt)
+    else:
+        _hear_again()
     if tree.relocated():
         _move_in()
-    _open_streams()
     _reseed()
     gc.enable()
     with open(execute.CODE_PATH, "wb"):
         pass
-    _rehearse()
+    rehearse()
     gc.collect()
 
 
-def _rehearse() -> None:
+def rehearse() -> None:
+    """Run a program that does nothing: in the zygote to learn what it takes (rehearsal.py), in the program to have its pages copied."""
     namespace: dict[str, object] = {"__builtins__": builtins}
     body, last = execute.parse(b"a = [1]\nlen(a)", execute.CODE_PATH)
     exec(body, namespace)
@@ -133,7 +134,7 @@ def main() -> None:
     reserve = [bytes(_RESERVE_BYTES)]  # not bytearray, which would write to all of it
     kind, payload = frames.read(JOB_FD)
     if kind == b"S":
-        states.live(_open_streams, _rehearse)
+        states.live(lambda: _set_streams(*_open_streams()), rehearse)
     if kind != b"J":
         os._exit(NOT_CONFINED_STATUS)
     job = json.loads(payload)
@@ -170,10 +171,15 @@ def set_scene(environment: dict[str, str], own_places: bool) -> None:
         del sys.modules[name]
 
 
-def _move_in() -> None:
-    """Use the places of this one sandbox, where they have not the same names in all; and hear the signals that our own processes ignore there."""
-    for number in (signal.SIGHUP, signal.SIGQUIT):
+def _hear_again() -> None:
+    """Do on signals what every Python does, where our own processes ignore some and have handlers for others."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
+
+
+def _move_in() -> None:
+    """Use the places of this one sandbox, where they have not the same names in all."""
     execute.CODE_PATH = f"{tree.CODE}/main.py"
     sys.argv = [execute.CODE_PATH]
     sys.path.insert(0, tree.WORK)
@@ -193,17 +199,43 @@ def _reseed() -> None:
         numpy_random.seed()
 
 
-def _open_streams() -> None:
-    sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
-    # By line, as on a terminal: what was printed before a timeout or a crash has to come out.
-    sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", buffering=1, closefd=False)
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
-    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+def make_streams() -> None:
+    """In the zygote, once for all programs: sys.stdin and its kin, of descriptors 0 to 2, whatever those are.
+
+    Made while they are pipes here, as they will be there: what kind of file a stream is of, it asks only once.
+    """
+    kept = [os.dup(fd) for fd in range(3)]
+    reader, writer = os.pipe()
+    try:
+        for fd, end in enumerate((reader, writer, writer)):
+            os.dup2(end, fd)
+        _set_streams(*_open_streams())
+    finally:
+        for fd, own in enumerate(kept):
+            os.dup2(own, fd)
+            os.close(own)
+        os.close(reader)
+        os.close(writer)
+
+
+def _open_streams() -> tuple[TextIO, TextIO, TextIO]:
+    return (
+        open(0, encoding="utf-8", errors="surrogateescape", closefd=False),
+        # By line, as on a terminal: what was printed before a timeout or a crash has to come out.
+        open(1, "w", encoding="utf-8", errors="surrogateescape", buffering=1, closefd=False),
+        open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False),
+    )
+
+
+def _set_streams(stdin: TextIO, stdout: TextIO, stderr: TextIO) -> None:
+    sys.stdin = sys.__stdin__ = stdin
+    sys.stdout = sys.__stdout__ = stdout
+    sys.stderr = sys.__stderr__ = stderr
 
 
 _OURS = frozenset(
     (
         "zygote", "warden", "make", "run", "program", "execute", "display", "plots", "files", "frames", "sockets", "usage",
-        "processes", "scratch", "open_tier", "states", "session", "snapshot", "step_usage",
+        "processes", "scratch", "open_tier", "rehearsal", "states", "session", "snapshot", "step_usage",
     )
 )  # fmt: skip

@@ -5,7 +5,7 @@ Theory of operation
 ``make`` puts three directories under a name that can't be guessed, owned by the id the program runs as. Landlock lets the program reach nothing else.
 
 A file system of one's own has a size; a directory has none. RLIMIT_FSIZE caps each file, and the warden adds up all of them now and then (``Watch``): bytes
-as the disk counts them, so that holes cost nothing, and inodes, deleted files that are still open or mapped included. The look costs at most a tenth of the time
+as the disk counts them, so that holes cost nothing, and inodes, deleted files that are still open or mapped included. The look costs at most a tenth of a processor's time
 and ends as soon as the number of inodes is over the cap; between two looks the program can write on.
 
 What a program leaves is hostile. ``remove`` runs when all its processes are gone, opens directories relative to their parents and never follows a link, and needs
@@ -28,7 +28,7 @@ _PASSABLE = 0o711
 _MB = 1 << 20
 #: Deeper than any ordinary program goes. The watch holds a descriptor for each level.
 _DEEPEST = 200
-#: A look is due after this long, or after so many times what the last one took, whichever is later.
+#: A look is due after this long, or after so many times the processor time of the last one, whichever is later.
 _LEAST_SECONDS = 0.1
 _TIMES = 10
 
@@ -65,6 +65,7 @@ class Watch:
         now = time.monotonic()
         if now < self._due:
             return False
+        used = time.thread_time()
         try:
             self._count(pids, file_size_mb * _MB)
             return False
@@ -72,7 +73,8 @@ class Watch:
             return True
         finally:
             done = time.monotonic()
-            self._due = done + max(_LEAST_SECONDS, (done - now) * _TIMES)
+            # By what it cost: on a busy machine it takes long and costs little, and a program that makes the machine busy must not be looked at less.
+            self._due = done + max(_LEAST_SECONDS, done - now, (time.thread_time() - used) * _TIMES)
 
     def _count(self, pids: list[str], file_size_bytes: int) -> None:
         self._seen: set[tuple[int, int]] = set()
@@ -80,7 +82,7 @@ class Watch:
         top = os.open(self._path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             for place in tree.WRITABLE:
-                inside = _open_directory(os.path.basename(place), top)
+                inside = _look_into(os.path.basename(place), top)
                 try:
                     self._count_directory(inside)
                 finally:
@@ -117,8 +119,10 @@ class Watch:
                     if stat.S_ISDIR(found.st_mode):
                         if len(pending) == _DEEPEST:
                             raise Full
-                        below = _open_directory(name, fd)
+                        below = _look_into(name, fd)
                         pending.append((below, _names(below)))
+                except PermissionError:
+                    raise Full from None  # what can't be looked into can't be kept within anything
                 except OSError:
                     continue  # it has just gone, or is something else now: the next look sees
         finally:
@@ -164,6 +168,20 @@ class Watch:
 
 def _names(fd: int) -> list[str]:
     return os.listdir(fd)
+
+
+def _look_into(name: str, parent: int) -> int:
+    """Open a directory below ``parent`` to count what is in it. Its mode is the program's, and is changed only where there is no other way in."""
+    try:
+        fd = os.open(name, _DIRECTORY, dir_fd=parent)
+    except PermissionError:
+        return _open_directory(name, parent)
+    try:
+        os.stat(".", dir_fd=fd)  # takes the right to search it
+        return fd
+    except PermissionError:
+        os.close(fd)
+        return _open_directory(name, parent)
 
 
 def _open_directory(name: str, parent: int) -> int:
@@ -215,7 +233,11 @@ def _act_as(owner: int) -> None:
 
 def sweep(root: str, makers: frozenset[int] = frozenset()) -> None:
     """Take away all directories under ``root`` but those that ``makers`` made, as far as it goes: there is nobody to tell what stays."""
-    for name in os.listdir(root):
+    try:
+        names = os.listdir(root)
+    except FileNotFoundError:
+        return  # the server took it away: it is over
+    for name in names:
         if int(name.partition("-")[0]) in makers:
             continue
         try:

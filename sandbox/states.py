@@ -21,7 +21,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 
 import execute
 import frames
@@ -49,7 +48,7 @@ _RESERVE_BYTES = 4 << 20
 # Kept under names of our own: the caller's code can empty the modules they come from.
 _fork, _exit, _write, _close, _dup2, _getpid, _setsid, _closerange = os.fork, os._exit, os.write, os.close, os.dup2, os.getpid, os.setsid, os.closerange
 _waitpid, _chdir, _dumps, _loads, _signal, _mask, _open = os.waitpid, os.chdir, json.dumps, json.loads, signal.signal, signal.pthread_sigmask, open
-_recvmsg, _timer, _sys_names, _threads, _read_frame = socket.socket.recvmsg, signal.setitimer, sys.__dict__, threading.enumerate, frames.read
+_recvmsg, _timer, _sys_names, _modules, _read_frame = socket.socket.recvmsg, signal.setitimer, sys.__dict__, sys.modules, frames.read
 _EVERY_SIGNAL = signal.valid_signals()
 
 
@@ -199,7 +198,8 @@ def _step(module: types.ModuleType, job: dict[str, Any], code: bytes, reserve: l
 def _join_threads(pooled: Any) -> None:
     """Wait for threads as an interpreter's end does, for no thread goes on in a state. Those of executors wait for ever, and are left."""
     try:
-        for thread in _threads():
+        threading: Any = _modules["threading"]  # not there, it has started none
+        for thread in threading.enumerate():
             if thread is not threading.current_thread() and not thread.daemon and thread not in pooled:
                 thread.join()
     except BaseException:

@@ -97,6 +97,7 @@ def _make_group(settings: Settings, pid: int) -> cgroup.Group | None:
 
 def _outlive_no_one(zygote: int) -> None:
     """Not being process 1: be the one that orphans come to, and end the sandbox when the zygote ends, which the kernel tells by a signal (prctl(2))."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     processes.adopt_orphans()
 
     def end(*_: object) -> None:

@@ -36,6 +36,7 @@ import make  # noqa: E402
 import open_tier  # noqa: E402
 import processes  # noqa: E402
 import program  # noqa: E402
+import rehearsal  # noqa: E402
 import scratch  # noqa: E402
 import warden  # noqa: E402
 from confine import cgroup, identity, kernel, layers, mounts, tree  # noqa: E402
@@ -100,9 +101,13 @@ def main() -> NoReturn:
         # A mount knows one id.
         ids = (_ONLY_ID, 1) if as_root and what.mounts else ids
         cgroups = _open_cgroups(as_root) if has >= _SELF_ENDING else None
+        on_interrupt = kernel.DEFAULT
         layer = "namespaces"
         if isolated:
             _enter(config["root"], what, as_root, has, cgroups)
+            # Process 1 of a namespace gets no signal it has no handler for: Python's for SIGINT would be one.
+            on_interrupt = kernel.handle_signal(signal.SIGINT, kernel.DEFAULT)
+            kernel.handle_signal(signal.SIGCHLD, kernel.IGNORE)  # wardens are reaped by the kernel
         else:
             layer = "identity"
             ids = open_tier.enter(config["root"], what, config["tier"])
@@ -115,8 +120,10 @@ def main() -> NoReturn:
             what=what,
             has=has,
             isolated=isolated,
+            own_id=ids[0] != 0,
             root=config["root"],
             cgroups=None if cgroups is None else cgroups.descriptor,
+            on_interrupt=on_interrupt,
         )
         layer = "interpreter"
         _start_site()
@@ -127,6 +134,8 @@ def main() -> NoReturn:
     except Exception as error:
         _fail(layer, error)
     failed = _preload(config["preload"])
+    program.make_streams()
+    rehearsal.rehearse()
     gc.collect()
     gc.disable()
     gc.freeze()  # keeps the collector from touching, and so copying, pages that all sandboxes share
@@ -191,9 +200,10 @@ def _enter(root: str, what: tree.Plan, as_root: bool, has: frozenset[str], cgrou
         kernel.unshare(others)
     os.close(asks[1])
     os.close(answers[0])
-    # Process 1 of a namespace gets no signal it has no handler for: Python's for SIGINT would be one.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # wardens are reaped by the kernel
+    if layers.UTS_NAMESPACE in has:
+        socket.sethostname("sandbox")  # theirs begin as copies of this one
+    if layers.CAPABILITIES in has:
+        kernel.empty_bounding_set()
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
 
@@ -263,13 +273,13 @@ def _serve(listener: socket.socket, settings: make.Settings, ids: tuple[int, int
             if settings.cgroups is not None:
                 cgroup.sweep_sandboxes(settings.cgroups)
             # As root each sandbox has another id; used again only after all others.
-            pid = _fork_warden(connection, first + made % number, settings, own_pid_namespace, listener)
+            pid = _fork_warden(connection, first + made % number, settings, own_pid_namespace, listener.fileno())
             made += 1
             if wards is not None:
                 wards.pids.add(pid)
 
 
-def _fork_warden(connection: socket.socket, outer_uid: int, settings: make.Settings, own: int, listener: socket.socket) -> int:
+def _fork_warden(connection: socket.socket, outer_uid: int, settings: make.Settings, own: int, listener: int) -> int:
     # Only the next child enters the new process namespace; this process stays (unshare(2)), and wants its own back for
     # the child after that (setns(2)).
     if settings.own_processes:
@@ -277,8 +287,7 @@ def _fork_warden(connection: socket.socket, outer_uid: int, settings: make.Setti
     tell, told = os.pipe()
     pid = os.fork()
     if pid == 0:
-        listener.close()
-        for fd in (own, _FROM_NODE, _TO_NODE):
+        for fd in (listener, own, _FROM_NODE, _TO_NODE):
             if fd >= 0:
                 os.close(fd)
         seen_as = int.from_bytes(os.read(tell, 4), "big")

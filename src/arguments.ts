@@ -1,7 +1,7 @@
 /**
  * Arguments of tools, checked; and those of `code_execute`: one schema, checked here and shown to clients, so that the two can't differ.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { clash, nameProblem } from './files/name.js';
 import type { InputFile } from './sandbox.js';
 

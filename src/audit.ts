@@ -97,6 +97,8 @@ export interface Audit {
   readonly path: string | null;
   /** Rejects with `AuditError` unless a line could be written now and none is owed. Called before anything is spawned. */
   ready(): Promise<void>;
+  /** Do ahead of the first line what is done but once, and takes as long as a whole call: SQLite syncs its log when it begins one. Never rejects. */
+  prime(): Promise<void>;
   /** Write a call's line. Rejects with `AuditError` when it can't be; the line is then owed. */
   write(record: AuditRecord): Promise<void>;
   /** Write another line. Never rejects: one that can't be written is owed, and `ready` says so. */
@@ -120,7 +122,8 @@ const DEFAULT_KEEP_DAYS = 90;
  * @throws AuditError when the file can't be appended to, or the environment says what can't be understood
  */
 export async function openAudit(choice: string | undefined, env: NodeJS.ProcessEnv): Promise<Audit> {
-  if (choice === 'off') return { path: null, ready: nothing, write: nothing, note: nothing, close: nothing };
+  if (choice === 'off')
+    return { path: null, ready: nothing, prime: nothing, write: nothing, note: nothing, close: nothing };
   const path = auditPath(choice, env);
   const maxBytes = numberFrom(env, 'CORDON_AUDIT_MAX_MB', DEFAULT_MAX_MB, 0.001) * 2 ** 20;
   const keepDays = numberFrom(env, 'CORDON_AUDIT_KEEP_DAYS', DEFAULT_KEEP_DAYS, 0);
@@ -129,10 +132,14 @@ export async function openAudit(choice: string | undefined, env: NodeJS.ProcessE
 
   /** Append the lines that are owed; with none, find out whether one could be. */
   async function flush(store: HeadStore): Promise<void> {
+    if (owed.length === 0) {
+      closeSync(openLog(file));
+      await store.usable();
+      return;
+    }
     await store.exclusively((head, save) => {
       let descriptor = openLog(file);
       try {
-        if (owed.length === 0) return;
         let now = catchUp(descriptor, head);
         for (let said = owed[0]; said !== undefined; said = owed[0]) {
           const { line, link } = chain(now.last, said);
@@ -199,6 +206,12 @@ export async function openAudit(choice: string | undefined, env: NodeJS.ProcessE
   return {
     path,
     ready: () => failingAloud(() => flush(store)),
+    prime: () =>
+      store
+        .exclusively((head, save) => {
+          save(head);
+        })
+        .catch(() => undefined), // `ready` says so
     write,
     note: (said) => write(said).catch(() => undefined),
     close: () => store.close(),
@@ -239,10 +252,17 @@ function numberFrom(env: NodeJS.ProcessEnv, name: string, preset: number, least:
 
 /** One descriptor for one append: O_APPEND, so that what others write meanwhile is never written over. */
 function openLog(path: string): number {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const { O_APPEND, O_CREAT, O_RDWR, O_NONBLOCK } = constants;
   // O_NONBLOCK: opening a named pipe that nobody reads would otherwise wait for ever.
-  const descriptor = openSync(path, O_APPEND | O_CREAT | O_RDWR | O_NONBLOCK, 0o600);
+  const open = (): number => openSync(path, O_APPEND | O_CREAT | O_RDWR | O_NONBLOCK, 0o600);
+  let descriptor: number;
+  try {
+    descriptor = open();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    descriptor = open();
+  }
   if (!fstatSync(descriptor).isFile()) {
     closeSync(descriptor);
     throw new Error('it is not a regular file');

@@ -96,8 +96,16 @@ export async function start(options: StartOptions): Promise<Started> {
     };
     checkOpened(loaded);
     let settings = backendSettings(loaded.policy.sandbox, options.warm);
-    const selecting = selectBackend(settings, options.onProbing);
-    selecting.catch(() => undefined); // waited for below
+    let onProbing = (): void => undefined;
+    const probing = new Promise<void>((resolve) => {
+      onProbing = () => {
+        options.onProbing?.();
+        resolve();
+      };
+    });
+    const selecting = selectBackend(settings, onProbing);
+    // The probe first: what is loaded below takes this process's time, not that of the probe's.
+    await Promise.race([probing, selecting.catch(() => undefined)]);
     const audit = await openAudit(options.audit, process.env);
     const backend = createReplaceable(await selecting);
     const slots = createSlots(loaded.policy.sandbox);

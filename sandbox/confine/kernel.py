@@ -105,53 +105,61 @@ libc.syscall.argtypes = (ctypes.c_void_p,) * 7
 _UNUSED = tuple((0,) * unused for unused in range(7))
 
 
-def failure(call: str, code: int, detail: str = "") -> OSError:
+def failure(call: str, code: int, *details: object) -> OSError:
     """The OSError of a failed call (PermissionError and its kin by `code`): "mount /proc: Operation not permitted"."""
-    return OSError(code, f"{call}{' ' if detail else ''}{detail}: {os.strerror(code)}")
+    return OSError(code, f"{' '.join(map(str, (call, *details)))}: {os.strerror(code)}")
 
 
-def _call(name: str, detail: str, arguments: tuple[Argument, ...]) -> int:
+def _call(name: str, details: tuple[object, ...], arguments: tuple[Argument, ...]) -> int:
     # Unused registers are zeroed: prctl and some newer calls answer EINVAL to rubbish in them.
     result: int = libc.syscall(syscalls.number(name), *arguments, *_UNUSED[6 - len(arguments)])
     if result == -1:
-        raise failure(name, ctypes.get_errno(), detail)
+        raise failure(name, ctypes.get_errno(), *details)
     return result
 
 
 def syscall(name: str, *arguments: Argument) -> int:
     """Make the system call `name` (syscall(2)) and return its result. Raises OSError with its errno and name."""
-    return _call(name, "", arguments)
+    return _call(name, (), arguments)
+
+
+def repeat(name: str, calls: Iterable[tuple[Argument, ...]]) -> None:
+    """Make the system call `name` with each of these arguments: at half the price, where every sandbox makes thirty. Raises OSError at the first that fails."""
+    number, call = syscalls.number(name), libc.syscall
+    for arguments in calls:
+        if call(number, *arguments, *_UNUSED[6 - len(arguments)]) == -1:
+            raise failure(name, ctypes.get_errno(), *(one for one in arguments if isinstance(one, bytes)))
 
 
 def prctl(option: int, a2: int | bytes = 0, a3: int = 0, a4: int = 0, a5: int = 0) -> int:
     """Operations on this process (prctl(2)); `option` is one of PR_*."""
-    return _call("prctl", f"option {option}", (option, a2, a3, a4, a5))
+    return _call("prctl", ("option", option), (option, a2, a3, a4, a5))
 
 
 def unshare(flags: int) -> None:
     """Leave the namespaces named by CLONE_NEW* bits for new ones (unshare(2)). Needs a single thread for NEWUSER."""
-    _call("unshare", f"{flags:#x}", (flags,))
+    _call("unshare", (hex(flags),), (flags,))
 
 
 def setns(fd: int, flags: int) -> None:
     """Enter the namespace `fd` refers to (setns(2)); a pidfd works too, with CLONE_NEW* bits, since 5.8."""
-    _call("setns", f"{flags:#x}", (fd, flags))
+    _call("setns", (hex(flags),), (fd, flags))
 
 
 def mount(source: str | None, target: str, fstype: str | None, flags: int = 0, data: str | None = None) -> None:
     """Mount, bind, move, or change the flags of a mount (mount(2)); `flags` is made of MS_*."""
-    words = [None if text is None else os.fsencode(text) for text in (source, target, fstype)]
-    _call("mount", f"{source or fstype or ''} on {target}", (*words, flags, None if data is None else data.encode()))
+    words = (None if source is None else os.fsencode(source), os.fsencode(target), None if fstype is None else fstype.encode())
+    _call("mount", (source or fstype or "", "on", target), (*words, flags, None if data is None else data.encode()))
 
 
 def umount2(target: str, flags: int = 0) -> None:
     """Unmount (umount2(2)); `flags` is made of MNT_* and UMOUNT_NOFOLLOW."""
-    _call("umount2", target, (os.fsencode(target), flags))
+    _call("umount2", (target,), (os.fsencode(target), flags))
 
 
 def pivot_root(new: str, old: str) -> None:
     """Make the mount `new` the root of this mount namespace, and put the old root at `old` (pivot_root(2))."""
-    _call("pivot_root", f"{new} {old}", (os.fsencode(new), os.fsencode(old)))
+    _call("pivot_root", (new, old), (os.fsencode(new), os.fsencode(old)))
 
 
 def close_range(first: int, last: int = 2**32 - 1) -> None:
@@ -159,7 +167,7 @@ def close_range(first: int, last: int = 2**32 - 1) -> None:
     if first > last:
         return
     try:
-        _call("close_range", f"{first} {last}", (first, last, 0))
+        _call("close_range", (first, last), (first, last, 0))
     except OSError as error:
         if error.errno != errno.ENOSYS:
             raise
@@ -168,33 +176,27 @@ def close_range(first: int, last: int = 2**32 - 1) -> None:
         os.closerange(first, min(last, highest) + 1)
 
 
-# capget(2), capset(2): version 3 of the interface, 64 capabilities as two 32-bit halves
-_CAPABILITY_VERSION_3 = 0x20080522
-
-
-def _header() -> ctypes.Array[Any]:
-    return (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+# capget(2), capset(2): version 3 of the interface, 64 capabilities as two 32-bit halves. The types are kept: ctypes makes one anew that nobody holds.
+_Header, _Halves = ctypes.c_uint32 * 2, ctypes.c_uint32 * 6
+_HEADER = _Header(0x20080522, 0)
 
 
 def effective_capabilities() -> int:
     """The effective capabilities of this thread as a bit set (capget(2)): 0 is none."""
-    halves = (ctypes.c_uint32 * 6)()
-    _call("capget", "", (_header(), halves))
+    halves = _Halves()
+    _call("capget", (), (_HEADER, halves))
     return halves[0] | halves[3] << 32
 
 
 def keep_capabilities(names: Iterable[str]) -> None:
-    """Hold the capabilities `names` (of CAPABILITIES) and no others, ever again (capabilities(7)).
+    """Hold the capabilities `names` (of CAPABILITIES) and no others (capabilities(7)).
 
-    Effective and permitted become these, inheritable and ambient empty, and the bounding set these. Only a holder of
-    CAP_SETPCAP can lower the bounding set; without it that is left as it is, and it is no_new_privs that keeps an
-    execve from gaining any. Raises PermissionError when a capability to be kept is not held.
+    Effective and permitted become these, inheritable and ambient empty. An execve can give others as far as the bounding set has them
+    (`empty_bounding_set`) and no_new_privs is not set. Raises PermissionError when a capability to be kept is not held.
     """
     kept = 0
     for name in names:
         kept |= 1 << CAPABILITIES[name]
-    if effective_capabilities() & 1 << CAPABILITIES["CAP_SETPCAP"]:
-        _lower_bounding_set(kept)
     try:
         prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     except OSError as error:
@@ -202,28 +204,42 @@ def keep_capabilities(names: Iterable[str]) -> None:
             raise
     low, high = kept & 0xFFFFFFFF, kept >> 32
     # effective, permitted, inheritable; the low half, then the high half
-    halves = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
-    _call("capset", f"{kept:#x}", (_header(), halves))
+    _call("capset", (hex(kept),), (_HEADER, _Halves(low, low, 0, high, high, 0)))
 
 
 def empty_bounding_set() -> None:
-    """Let no file that is executed give a capability, now that what is held by itself may be more (capabilities(7)). Nothing without CAP_SETPCAP."""
-    if effective_capabilities() & 1 << CAPABILITIES["CAP_SETPCAP"]:
-        _lower_bounding_set(0)
+    """Let no file that is executed give a capability, now that what is held by itself may be more (capabilities(7)).
 
-
-def _lower_bounding_set(kept: int) -> None:
-    # Some forty calls, in every sandbox twice: straight to the kernel, without the words that _call has ready for a failure.
+    A new user namespace begins with a full set. Only a holder of CAP_SETPCAP can empty it; without, it is left as it is.
+    """
+    if not effective_capabilities() & 1 << CAPABILITIES["CAP_SETPCAP"]:
+        return
+    # Some forty calls, in every sandbox: straight to the kernel, without the words that _call has ready for a failure.
     number, call, zeroes = syscalls.number("prctl"), libc.syscall, _UNUSED[4]
     for capability in range(64):
-        if kept & 1 << capability or call(number, PR_CAPBSET_DROP, capability, *zeroes) == 0:
+        if call(number, PR_CAPBSET_DROP, capability, *zeroes) == 0:
             continue
         code = ctypes.get_errno()
         if code == errno.EINVAL:  # one past the last capability this kernel knows
             return
-        raise failure("prctl", code, f"option {PR_CAPBSET_DROP}")
+        raise failure("prctl", code, "option", PR_CAPBSET_DROP)
 
 
 def drop_all_capabilities() -> None:
-    """Give up every capability, for this process and all it will ever start; see keep_capabilities."""
+    """Give up every capability, for this process and, where the bounding set can be emptied, all it will ever start."""
+    empty_bounding_set()
     keep_capabilities(())
+
+
+#: What the kernel itself may do with a signal (signal(7)): asm-generic/signal-defs.h, SIG_DFL and SIG_IGN.
+DEFAULT, IGNORE = 0, 1
+_set_handler = ctypes.pythonapi.PyOS_setsig
+_set_handler.argtypes, _set_handler.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+
+
+def handle_signal(number: int, handler: int) -> int:
+    """Have the kernel do DEFAULT or IGNORE on a signal, or call what a call of this returned. Returns what it did before.
+
+    What Python knows of it (signal.getsignal) stays: a fork that gives it back what it did before is again as Python thinks it is.
+    """
+    return _set_handler(number, handler) or DEFAULT

@@ -26,6 +26,7 @@ are not guarded, nor stat and chdir; descriptors that are open already stay as t
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import struct
@@ -61,6 +62,8 @@ NET_CONNECT_TCP = 1 << 1
 SCOPE_ABSTRACT_UNIX_SOCKET = 1 << 0
 SCOPE_SIGNAL = 1 << 1
 
+#: Where the descriptors of `look_up` begin: out of the way of a program's own five.
+_FIRST_KEPT = 10
 _CREATE_RULESET_VERSION = 1
 _RULE_PATH_BENEATH = 1
 
@@ -104,6 +107,28 @@ def handled(abi: int) -> tuple[int, int, int]:
     return fs, net, scoped
 
 
+# What each version brought that programs could otherwise do, and the Linux it came with; as the table above, in the order of the versions.
+_BROUGHT = (
+    (3, "truncating files", "6.2"),
+    (4, "TCP", "6.7"),
+    (5, "ioctl on devices", "6.10"),
+    (6, "signals and abstract Unix sockets", "6.12"),
+    (9, "Unix sockets by path", "7.1"),
+)
+
+
+def describe(abi: int) -> str:
+    """What a kernel of this ABI version guards, for a person; and what it leaves to the other layers, with the Linux that guards it."""
+    guarded = [what for version, what, _ in _BROUGHT if version <= abi]
+    left = [f"{what} ({linux})" for version, what, linux in _BROUGHT if version > abi]
+    said = f"ABI {abi}: guards {', '.join(['opening, making, moving and removing files', *guarded])}"
+    if left:
+        said += f"; leaves to other layers, until the Linux in brackets: {', '.join(left)}"
+    if abi < 2:
+        said += "; files can't be moved from one directory to another (Linux 5.19)"
+    return said
+
+
 def granted(access: int, abi: int, is_directory: bool) -> int:
     """The part of a rule's access that a kernel of this ABI takes for such a path; 0 means the rule grants nothing."""
     return access & handled(abi)[0] & (~0 if is_directory else _ON_FILES)
@@ -128,13 +153,26 @@ def abi() -> int:
     return probe()[0]
 
 
-def restrict(rules: Iterable[tuple[str, int]], *, tcp: bool, missing_ok: bool = False) -> int:
+def look_up(rules: Iterable[tuple[str, int]]) -> list[bytes]:
+    """Rules as the kernel takes them, for `restrict` in processes forked from this one: to find the paths is most of what it costs.
+
+    Each holds a descriptor of its path that stays open, above those that a program has. Raises as `restrict` does.
+    """
+    version, kept = abi(), list[bytes]()
+    for path, access in rules:
+        parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        kept.append(_pack(fcntl.fcntl(parent, fcntl.F_DUPFD_CLOEXEC, _FIRST_KEPT), path, access, version))
+        os.close(parent)
+    return kept
+
+
+def restrict(rules: Iterable[tuple[str, int]], *, tcp: bool, missing_ok: bool = False, looked_up: Iterable[bytes] = ()) -> int:
     """Confine the calling thread, and all it will start, to `rules`; returns the ABI version that was enforced.
 
     rules: (path, access), access made of READ, EXECUTE and WRITE, for the path and all beneath it; symbolic links are
     followed now. What makes sense only for directories is left out where the path is none. tcp: leave TCP alone (where
     a network namespace confines it); otherwise bind and connect are denied, from ABI 4 on. missing_ok: skip paths that
-    don't exist. Where the kernel can, signals and abstract sockets are kept inside.
+    don't exist. looked_up: further rules, of `look_up`. Where the kernel can, signals and abstract sockets are kept inside.
 
     Call it with one thread, no_new_privs set (or CAP_SYS_ADMIN). Raises OSError, FileNotFoundError for a missing path,
     and then nothing is confined; ValueError for a rule that grants nothing.
@@ -147,6 +185,7 @@ def restrict(rules: Iterable[tuple[str, int]], *, tcp: bool, missing_ok: bool = 
     attr = struct.pack("=QQQ", fs, 0 if tcp else net, scoped)
     ruleset = kernel.syscall("landlock_create_ruleset", attr, len(attr), 0)
     try:
+        kernel.repeat("landlock_add_rule", ((ruleset, _RULE_PATH_BENEATH, rule, 0) for rule in looked_up))
         for path, access in rules:
             try:
                 _add_rule(ruleset, path, access, version)
@@ -162,13 +201,17 @@ def restrict(rules: Iterable[tuple[str, int]], *, tcp: bool, missing_ok: bool = 
 def _add_rule(ruleset: int, path: str, access: int, version: int) -> None:
     parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        rights = granted(access, version, stat.S_ISDIR(os.fstat(parent).st_mode))
-        if rights == 0:
-            raise ValueError(f"landlock: the rule for {path} grants nothing of {access:#x} under ABI {version}")
-        rule = struct.pack("=Qi", rights, parent)  # struct landlock_path_beneath_attr, packed
-        kernel.syscall("landlock_add_rule", ruleset, _RULE_PATH_BENEATH, rule, 0)
+        kernel.syscall("landlock_add_rule", ruleset, _RULE_PATH_BENEATH, _pack(parent, path, access, version), 0)
     finally:
         os.close(parent)
+
+
+def _pack(parent: int, path: str, access: int, version: int) -> bytes:
+    """struct landlock_path_beneath_attr, for the descriptor `parent` of `path`."""
+    rights = granted(access, version, stat.S_ISDIR(os.fstat(parent).st_mode))
+    if rights == 0:
+        raise ValueError(f"landlock: the rule for {path} grants nothing of {access:#x} under ABI {version}")
+    return struct.pack("=Qi", rights, parent)
 
 
 def _restrict_self(ruleset: int) -> None:

@@ -339,6 +339,21 @@ def _check_prlimit64() -> Code:
     return _low(0) + _when(_JMP_JEQ_K, 0, _ALLOW, _refuse(errno.EPERM))
 
 
+def _spare_the_warden(argument: int = 0) -> Code:
+    """sched_setaffinity(pid_t pid, ...) and its kin: anyone in sight but process 1, whose id may be the program's own (an ordinary user has no other)."""
+    return _low(argument) + _when(_JMP_JEQ_K, 1, _refuse(errno.EPERM), _ALLOW)
+
+
+# linux/resource.h
+_PRIO_PROCESS, _PRIO_USER = 0, 2
+
+
+def _check_setpriority() -> Code:
+    """setpriority(int which, id_t who, int priority): as above; not all of a user's processes at once, the warden among them."""
+    others = _low(0) + _when(_JMP_JEQ_K, _PRIO_USER, _refuse(errno.EPERM), _ALLOW)
+    return _low(0) + _when(_JMP_JEQ_K, _PRIO_PROCESS, _spare_the_warden(1), others)
+
+
 def _checks(inet: bool, host_files: bool) -> dict[str, Callable[[], Code]]:
     checks: dict[str, Callable[[], Code]] = {
         "clone": _check_clone,
@@ -353,6 +368,8 @@ def _checks(inet: bool, host_files: bool) -> dict[str, Callable[[], Code]]:
         "prctl": _check_prctl,
         "prlimit64": _check_prlimit64,
         "kill": _check_kill,
+        "setpriority": _check_setpriority,
+        **dict.fromkeys(("sched_setaffinity", "sched_setparam", "sched_setscheduler"), _spare_the_warden),
     }
     if host_files:
         checks.update({name: lambda mode=mode: _check_chmod(mode) for name, mode in _CHMODS.items()})
@@ -408,12 +425,15 @@ class _SockFprog(ctypes.Structure):
     _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
+_OneSockFprog = _SockFprog * 1
+
+
 def install(program: bytes) -> None:
     """Put a filter of build() on this process, all its threads and everything it will start, for good (seccomp(2)).
 
     no_new_privs must be set. Raises OSError, and then no thread has the filter.
     """
-    fprog = (_SockFprog * 1)((len(program) // 8, program))
+    fprog = _OneSockFprog((len(program) // 8, program))
     try:
         thread = kernel.syscall("seccomp", _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC, fprog)
     except OSError as error:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 
 from confine import seccomp, syscalls, tree
 from confine.seccomp import _ALLOW, _JMP_JEQ_K, _JMP_JSET_K, _low, _refuse, _when, _when_one_of
@@ -57,11 +58,17 @@ _NEEDED_TO_CONFINE = (
 #: Calls that change a process by its number, which is their first argument.
 _OF_PROCESSES = ("sched_setaffinity", "sched_setparam", "sched_setscheduler")
 
+#: Stands for a process's own number until it has one; above all there can be (proc(5), pid_max), and like nothing else in a filter.
+_OWN_PID = 0x7E5AA57E
+
 _DONE: Code = [(seccomp._RET_K, 0, 0, seccomp._SECCOMP_RET_ERRNO)]
 
 
-def filter_program(own_id: bool, abi: int) -> bytes:
-    """The filter of the process that calls this, and all it will start. ``own_id``: nobody else has its user id. ``abi``: landlock's."""
+def filter_program(own_id: bool, abi: int, pid: int = _OWN_PID) -> bytes:
+    """The filter of a program's first process, and all it will start. ``own_id``: nobody else has its user id. ``abi``: landlock's.
+
+    ``pid``: its number; where it is not known yet, `for_this_process` puts it in. To compile a filter takes longer than all else that is done for a run.
+    """
     answers: dict[str, Code] = dict.fromkeys(_SOCKETS, _refuse(errno.EACCES))
     answers.update(dict.fromkeys(_WATCHES, _refuse(errno.ENOSYS)))
     answers.update(dict.fromkeys(_ATTRIBUTES, _refuse(errno.EOPNOTSUPP)))
@@ -77,14 +84,19 @@ def filter_program(own_id: bool, abi: int) -> bytes:
     if not own_id:
         answers.update(dict.fromkeys(_MODES_AND_TIMES, _DONE))
         answers.update(dict.fromkeys(_OWNERS, _refuse(errno.EPERM)))
-        answers.update(dict.fromkeys(_OF_PROCESSES, _only_to((0, os.getpid()))))
+        answers.update(dict.fromkeys(_OF_PROCESSES, _only_to((0, pid))))
         answers["setpriority"] = _low(0) + _when(_JMP_JEQ_K, _PRIO_PROCESS, _low(1) + _when(_JMP_JEQ_K, 0, _ALLOW, _refuse(errno.EPERM)), _refuse(errno.EPERM))
         answers["fcntl"] = _low(1) + _when_one_of((_F_SETOWN, _F_SETSIG, _F_SETOWN_EX, _F_NOTIFY), _refuse(errno.EPERM), _ALLOW)
         if abi < 6:
-            answers.update(dict.fromkeys(_SIGNALS, _only_to((os.getpid(),))))
-            answers["kill"] = _only_to((0, os.getpid()))
+            answers.update(dict.fromkeys(_SIGNALS, _only_to((pid,))))
+            answers["kill"] = _only_to((0, pid))
             answers.update(dict.fromkeys(("tkill", "pidfd_open", "pidfd_send_signal"), _refuse(errno.EPERM)))
     return seccomp.build(syscalls.machine(), inet=False, answers=answers)
+
+
+def for_this_process(program: bytes) -> bytes:
+    """A filter of `filter_program` with the number of the process that calls this."""
+    return program.replace(_OWN_PID.to_bytes(4, sys.byteorder), os.getpid().to_bytes(4, sys.byteorder))
 
 
 def zygote_filter() -> bytes:
@@ -139,7 +151,11 @@ _OF_ITSELF = (
 )  # fmt: skip
 
 
-def readable() -> list[str]:
-    """What a program may read besides the interpreter and its libraries: of itself, and of the machine what holds no secret."""
-    wanted = [f"/proc/self/{name}" for name in _OF_ITSELF] + [f"/proc/{name}" for name in tree.PROC_SHOWN]
-    return [path for path in wanted if os.access(path, os.R_OK)]
+def readable_of_all() -> list[str]:
+    """What every program may read besides the interpreter and its libraries: of the machine what holds no secret."""
+    return [path for path in (f"/proc/{name}" for name in tree.PROC_SHOWN) if os.access(path, os.R_OK)]
+
+
+def readable_of_itself() -> list[str]:
+    """What a program may read of itself, as far as this kernel has it. The paths lead each process to its own."""
+    return [path for path in (f"/proc/self/{name}" for name in _OF_ITSELF) if os.path.exists(path)]

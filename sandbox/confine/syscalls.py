@@ -154,6 +154,11 @@ def machine() -> str:
     return name
 
 
+_own: dict[str, int] = {}
+
+
 def number(name: str) -> int:
     """The number of the call `name` on this machine. Raises OSError where machine() does, KeyError on no such call."""
-    return NUMBERS[machine()][name]
+    if not _own:  # the machine is asked once: a sandbox makes a hundred calls on its way
+        _own.update(NUMBERS[machine()])
+    return _own[name]

@@ -269,39 +269,33 @@ def _bind_device(source: str, target: str) -> None:
     kernel.mount(source, target, None, MS_BIND, None)
 
 
-def private_proc_names() -> tuple[list[str], list[str]]:
-    """Names in /proc, other than processes, that anyone may read and a program has no business with: (files, directories)."""
-    files: list[str] = []
-    directories: list[str] = []
+def proc_masks() -> list[tuple[kernel.Argument, ...]]:
+    """The calls of mount(2) that cover, in a sandbox's /proc before it is in its place, what anyone may read and a program has no business with."""
+    masks: list[tuple[kernel.Argument, ...]] = []
     for name in os.listdir("/proc"):
+        if name.isdigit() or name in _PROC_SHOWN:  # a process may be gone by now
+            continue
         seen = os.lstat(f"/proc/{name}").st_mode
         # What only root may read is closed already: a program is not root, not even as its own namespace sees it.
-        if name.isdigit() or name in _PROC_SHOWN or stat.S_ISLNK(seen) or not seen & stat.S_IROTH:
+        if stat.S_ISLNK(seen) or not seen & stat.S_IROTH:
             continue
-        (directories if stat.S_ISDIR(seen) else files).append(name)
-    return files, directories
+        masks.append(((_STORE if stat.S_ISDIR(seen) else "/dev/null").encode(), f"{_NEW_PROC}/{name}".encode(), None, MS_BIND, None))
+    return masks
 
 
-def complete(disk_bytes: int, disk_inodes: int, uid: int, private: tuple[list[str], list[str]], covered: list[str], own_proc: bool) -> None:
+def complete(disk_bytes: int, disk_inodes: int, uid: int, masks: list[tuple[kernel.Argument, ...]], covered: list[str], own_proc: bool) -> None:
     """Give this sandbox its /proc and its writable places.
 
-    Needs a mount namespace of its own. ``uid``, as seen in this user namespace, owns the writable places;
-    ``private`` comes from ``private_proc_names``, asked once; ``covered`` from the plan; ``own_proc`` as for ``build``.
+    Needs a mount namespace of its own. ``uid``, as seen in this user namespace, owns the writable places; 0 is an ordinary user's sandbox;
+    ``masks`` come from ``proc_masks``, asked once; ``covered`` from the plan; ``own_proc`` as for ``build``.
     """
     mount_proc(_NEW_PROC, own_proc)
-    try:
+    if uid == 0:
         kernel.umount2("/proc", MNT_DETACH)
-    except OSError as error:
-        # EINVAL: the zygote was made by root, and its mounts are locked in the less privileged namespace it entered
-        # (mount_namespaces(7)). The zygote's /proc then stays below this one, out of reach without CAP_SYS_ADMIN.
-        if error.errno != errno.EINVAL:
-            raise
-    files, directories = private
-    for name in files:
-        kernel.mount("/dev/null", f"{_NEW_PROC}/{name}", None, MS_BIND, None)
-    for name in directories:
-        kernel.mount("/run/store", f"{_NEW_PROC}/{name}", None, MS_BIND, None)
-    if files or directories:
+    # Otherwise the zygote was made by root, and its mounts are locked in the less privileged namespace it entered (mount_namespaces(7)).
+    # Its /proc then stays below this one, out of reach without CAP_SYS_ADMIN.
+    kernel.repeat("mount", masks)
+    if masks:
         kernel.mount(None, _NEW_PROC, None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
     kernel.mount(_NEW_PROC, "/proc", None, MS_MOVE, None)
 

@@ -26,6 +26,8 @@ export interface HeadStore {
    * @throws StateError where the database can't be had
    */
   exclusively<T>(work: (head: Head, save: (head: Head) => void) => T): Promise<T>;
+  /** Find out whether work could be done now. @throws StateError */
+  usable(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -57,6 +59,7 @@ export function openHead(log: string): HeadStore {
         });
       });
     },
+    usable: () => database.transaction(() => undefined),
     close: () => database.close(),
   };
 }

@@ -45,6 +45,7 @@ export function createCapture(keptBytes: number): Capture {
       if (tailHeld > 2 * tailBytes + 64 * 1024) squeeze();
     },
     finish() {
+      if (totalBytes === 0) return { text: '', totalBytes, omittedBytes: 0 };
       squeeze();
       const first = Buffer.concat(head);
       const last = Buffer.concat(tail, tailHeld);

@@ -1,7 +1,7 @@
 /** One connection to the zygote, which is one sandbox: from being made to being handed a job. */
 
 import type { Socket } from 'node:net';
-import { z } from 'zod';
+import * as z from 'zod';
 import { frameReader, type ReceivedKind } from '../frames.js';
 import { ZygoteGone, type Zygote } from './zygote.js';
 

@@ -3,7 +3,7 @@
  */
 
 import { constants } from 'node:os';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { JobLimits, JobStatus, ProgramError } from '../sandbox.js';
 
 /** One short line, which the warden made harmless. */

@@ -1,6 +1,6 @@
 /** The files that a warden sends when its program is dead (frames N and B): counted, measured and named as the protocol has it. */
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { nameProblem } from '../files/name.js';
 import type { FileSink, JobLimits, JobSinks } from '../sandbox.js';
 

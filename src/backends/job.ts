@@ -118,7 +118,8 @@ export function runJob(
         },
         retryable: false,
       });
-      if (!step) socket.end();
+      // The warden ends with it: not while the answer is on its way.
+      if (!step) setImmediate(() => socket.end());
     };
 
     const onFrame = (kind: ReceivedKind, payload: Buffer) => {

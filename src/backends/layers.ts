@@ -15,10 +15,10 @@ export const LAYERS = {
   'uts namespace': "the host's name",
   'user namespace':
     "being anyone: the program's ids mean nothing outside, and no rights can be had in the warden's namespaces",
-  landlock: 'files again, by path; where the kernel knows them also TCP, signals and abstract sockets',
+  landlock: 'files again, by path; where its ABI has them signals and abstract sockets, and in tier "confined" TCP',
   seccomp:
     'system calls that an ordinary program does not need, by an allow list; other kinds of sockets; 32-bit calls',
-  capabilities: "holding rights in the program's user namespace, by which more of the kernel could be reached",
+  capabilities: 'holding a right, be it in a user namespace only, by which more of the kernel could be reached',
   rlimits: 'one process taking too much memory, CPU time, files, or file size, and too many processes',
   'proc masks': "the machine's own parts of /proc",
 } as const satisfies Readonly<Record<string, string>>;

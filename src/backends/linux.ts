@@ -52,13 +52,14 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
   let zygote: Promise<Zygote> | null = null;
   let jobsStarted = 0;
   let closed = false;
+  const closing = new AbortController();
   /** As it is now, and not as it was before an await. */
   const isClosed = () => closed;
   const running = new Set<Promise<unknown>>();
 
   const theZygote = (): Promise<Zygote> => {
     if (zygote !== null) return zygote;
-    const starting = startZygote({
+    const settings = {
       executable: options.guarantees.interpreter.executable,
       preload: options.preload,
       diskMb: options.diskMb,
@@ -66,7 +67,8 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
       mounts: options.mounts,
       tier: options.guarantees.tier,
       without: options.without,
-    });
+    };
+    const starting = startZygote(settings, closing.signal);
     zygote = starting;
     starting.then(
       (started) => {
@@ -191,6 +193,7 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
     },
     async close() {
       closed = true;
+      closing.abort();
       pool.drain();
       // With the zygote every sandbox ends; the jobs in them settle when their connections do.
       await zygote?.then(

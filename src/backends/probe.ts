@@ -2,7 +2,7 @@
  * What this machine and this interpreter give: sandbox/probe.py, which tries each mechanism, asked from Node.
  */
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { sandboxDirectory } from '../package.js';
 import type { Interpreter, LayerReport, Tier } from '../sandbox.js';
 import { bestTier, missingFor } from './tiers.js';

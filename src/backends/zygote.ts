@@ -7,7 +7,7 @@ import { createConnection, type Socket } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-import { z } from 'zod';
+import * as z from 'zod';
 import { sandboxDirectory } from '../package.js';
 import type { Mount } from '../sandbox.js';
 import { terminalSafe } from '../terminal.js';
@@ -69,24 +69,32 @@ const SILENCE_MS = 60_000;
 /** How long it may take to end when its stdin does. Milliseconds. */
 const CLOSE_GRACE_MS = 2_000;
 
-/** Start a zygote and wait until it is ready. A module whose import hangs is left out and named. Rejects with the layer and the reason. */
-export async function startZygote(options: ZygoteOptions): Promise<Zygote> {
+/**
+ * Start a zygote and wait until it is ready. A module whose import hangs is left out and named. Rejects with the layer and the reason, and when
+ * `signal` is aborted before it is ready.
+ */
+export async function startZygote(options: ZygoteOptions, signal: AbortSignal): Promise<Zygote> {
   const hung: Record<string, string> = {};
   for (;;) {
-    const launched = await launch({ ...options, preload: options.preload.filter((name) => !(name in hung)) });
+    const preload = options.preload.filter((name) => !(name in hung));
+    const launched = await launch({ ...options, preload }, signal);
     if ('zygote' in launched)
       return { ...launched.zygote, preloadFailed: { ...launched.zygote.preloadFailed, ...hung } };
     hung[launched.hungImporting] = `the import did not finish within ${SILENCE_MS / 1000} s`;
   }
 }
 
-async function launch(options: ZygoteOptions): Promise<{ zygote: Zygote } | { hungImporting: string }> {
+async function launch(
+  options: ZygoteOptions,
+  signal: AbortSignal,
+): Promise<{ zygote: Zygote } | { hungImporting: string }> {
   const { execa } = await import('execa');
   const workspace = await createWorkspace();
   const child = execa(options.executable, ['-I', '-S', 'zygote.py'], {
     cwd: sandboxDirectory,
     // The zygote's environment is what /proc/PID/environ shows of every process forked from it: nothing of ours.
-    env: { LANG: 'C.UTF-8', PATH: '/usr/bin:/bin', ...threadVariables() },
+    // LD_BIND_NOW: symbols are looked up once, here, and not in each process that is forked from it (ld.so(8)).
+    env: { LANG: 'C.UTF-8', PATH: '/usr/bin:/bin', LD_BIND_NOW: '1', ...threadVariables() },
     extendEnv: false,
     stdin: 'pipe',
     stdout: 'pipe',
@@ -129,7 +137,12 @@ async function launch(options: ZygoteOptions): Promise<{ zygote: Zygote } | { hu
       preload: options.preload,
     }) + '\n',
   );
+  // Nobody waits for it any more: with the launcher, all below it ends.
+  const giveUp = () => child.kill('SIGKILL');
+  if (signal.aborted) giveUp();
+  signal.addEventListener('abort', giveUp);
   const begun = await beginning(child.stdout, ended);
+  signal.removeEventListener('abort', giveUp);
   if (begun.event !== 'ready') {
     child.kill('SIGKILL');
     await ended;

@@ -70,7 +70,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     const missing = missingFor('strict', layers).map(({ layer }) => layer);
     lines.push(`     "strict" would need: ${missing.join(', ')} (the fixes are above)`);
   }
-  if (tried !== null) lines.push('', ...holding(tried, without), '');
+  if (tried !== null) lines.push('', ...holding(tried, without, layers), '');
   process.stdout.write(`${lines.join('\n')}\n`);
   if (!enough) return 1;
   const trial = await tryRun(settings, { ...(wanted === undefined ? {} : { tier: wanted }), without });
@@ -109,13 +109,26 @@ async function tryRun(settings: SandboxSettings, weaken: Weakened): Promise<{ ok
   }
 }
 
-/** What holds in a tier, a line a layer; those that are switched off are said so. */
-function holding(tier: Tier, without: readonly Layer[]): string[] {
-  return [
-    `what holds in tier "${tier}"${without.length > 0 ? `, without ${without.join(' and ')}` : ''}:`,
-    ...TIER_LAYERS[tier].map((layer) => `  ${without.includes(layer) ? 'OFF' : 'on '}  ${layer}: ${LAYERS[layer]}`),
-  ];
+/** What holds in a tier, a line a layer; those that are switched off are said so. `layers` is what was found here. */
+export function holding(tier: Tier, without: readonly Layer[], layers: readonly LayerReport[]): string[] {
+  const lines = TIER_LAYERS[tier].map(
+    (layer) => `  ${without.includes(layer) ? 'OFF' : 'on '}  ${layer}: ${LAYERS[layer]}`,
+  );
+  const has = layers.some(({ layer, available }) => layer === 'cgroup' && available);
+  const used = has && tier === 'strict' && !NEEDED_FOR_CGROUP.some((layer) => without.includes(layer));
+  const why = has
+    ? `is used only in tier "strict" with its ${NEEDED_FOR_CGROUP.join(' and ')}`
+    : 'is not to be had here';
+  lines.push(
+    used
+      ? '  on   cgroup: the program as a whole taking more than its memory, processes and share of the processors; killing it leaves nothing out'
+      : `  no   cgroup: ${why}; Cordon watches the memory and the processes of the program by itself`,
+  );
+  return [`what holds in tier "${tier}"${without.length > 0 ? `, without ${without.join(' and ')}` : ''}:`, ...lines];
 }
+
+/** Without these the cgroups would have to be removed by hand (_SELF_ENDING in sandbox/zygote.py). */
+const NEEDED_FOR_CGROUP: readonly Layer[] = ['pid namespace', 'file tree'];
 
 /** A line a layer, with what was found; the fix of a missing one below it. */
 export function layerTable(layers: readonly LayerReport[]): string[] {

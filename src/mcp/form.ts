@@ -1,5 +1,5 @@
 /** Asking the client's user with a form (MCP elicitation), for clients that say they can show one. */
-import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+import type { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import type { RequestId } from '@modelcontextprotocol/sdk/types.js';
 import type { Form } from '../approval/approvals.js';
 import { describeRequest, quote } from '../approval/words.js';
@@ -11,7 +11,7 @@ const TIMEOUT_MS = 2 ** 31 - 1;
  * The form of the client that is connected; null where it shows none.
  * @param relatedRequestId the call that is asked about, so that a client knows which it is
  */
-export function clientForm({ server }: McpServer, relatedRequestId: RequestId): Form | null {
+export function clientForm(server: Server, relatedRequestId: RequestId): Form | null {
   if (server.getClientCapabilities()?.elicitation?.form === undefined) return null;
   return {
     via: 'form',
@@ -30,7 +30,9 @@ export function clientForm({ server }: McpServer, relatedRequestId: RequestId): 
         { signal, timeout: TIMEOUT_MS, relatedRequestId },
       );
       if (action === 'accept') {
-        return content?.allow === true ? { kind: 'yes' } : { kind: 'no', reason: 'the form was sent without a yes' };
+        const allow = content?.allow;
+        if (typeof allow !== 'boolean') return { kind: 'none', why: 'the form came back without an answer' };
+        return allow ? { kind: 'yes' } : { kind: 'no', reason: 'the form was sent without a yes' };
       }
       return { kind: 'no', reason: action === 'decline' ? 'declined' : 'the form was dismissed' };
     },

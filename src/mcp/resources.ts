@@ -1,7 +1,7 @@
 /**
  * The files that programs left, as MCP resources: listed, and read in parts that stay below the size at which clients cut a result.
  */
-import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+import type { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import {
   ErrorCode,
   ListResourcesRequestSchema,
@@ -24,7 +24,7 @@ const TEXT_MAX_WIRE_BYTES = 950_000;
 const RESOURCE_NOT_FOUND = -32_002;
 
 /** Answer for the files of one grant, for as long as the connection lasts. Its server must have said `resources` in its capabilities. */
-export function serveResources({ server }: McpServer, files: FileStore, grant: string): void {
+export function serveResources(server: Server, files: FileStore, grant: string): void {
   server.setRequestHandler(ListResourcesRequestSchema, ({ params }) => {
     const cursor = params?.cursor;
     if (cursor !== undefined && !/^\d{1,15}\.\d{1,15}$/.test(cursor)) {

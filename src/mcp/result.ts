@@ -4,7 +4,7 @@
  * JSON is broken): control characters take six bytes there, so what is measured is the serialized result.
  */
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
-import { z } from 'zod';
+import * as z from 'zod';
 import { mayBeShown, showImages, type ImageView } from '../images/show.js';
 import type { Outcome, OutcomeFile } from '../outcome.js';
 import type { Captured } from '../sandbox.js';

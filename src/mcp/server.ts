@@ -1,14 +1,17 @@
 /**
  * The MCP adapter: `tools/list` and `tools/call` on one side, `call` on the other.
  *
- * The SDK's `registerTool` is not used: it answers unknown tools and bad arguments itself, and here those are calls
- * like any other, which the policy answers and the audit log hears of.
+ * The SDK's `McpServer` is not used: its `registerTool` answers unknown tools and bad arguments itself, and here those are
+ * calls like any other, which the policy answers and the audit log hears of.
  */
 import { randomUUID } from 'node:crypto';
-import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+import { Server as SdkServer } from '@modelcontextprotocol/sdk/server/index.js';
 import { ListToolsRequestSchema, type CallToolResult, type Tool } from '@modelcontextprotocol/sdk/types.js';
-import { z } from 'zod';
+import type { jsonSchemaValidator } from '@modelcontextprotocol/sdk/validation/types.js';
+import * as z from 'zod';
 import { call, type Rooms } from '../call.js';
+import type { LoadedPolicy } from '../policy/load.js';
+import type { Guarantees } from '../sandbox.js';
 import { clientForm } from './form.js';
 import { presentationFor, type PresentationSettings } from './presentation.js';
 import { NO_PROGRESS, reportProgress } from './progress.js';
@@ -22,6 +25,11 @@ const INSTRUCTIONS =
   'Files go in with the call; those that a program leaves in its working directory come back as resources. ' +
   "The policy of this server's owner decides about every call; a denial says why, and when to try again.";
 
+/** What a form's answer says is judged in form.ts, whatever its shape: the SDK need not load a validator of JSON Schema for it. */
+const UNCHECKED: jsonSchemaValidator = {
+  getValidator: () => (input) => ({ valid: true, data: input as never, errorMessage: undefined }),
+};
+
 /** The arguments as they came: the SDK's schema would drop a key named `__proto__` without a word. */
 const asTheyCame = z.custom<Readonly<Record<string, unknown>>>(
   (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
@@ -32,8 +40,11 @@ const ToolCallSchema = z.object({
   params: z.looseObject({ name: z.string(), arguments: asTheyCame.optional() }),
 });
 
+/** By then the processes that make sandboxes are on their way. */
+const PRIME_AFTER_MS = 10;
+
 export interface Server {
-  readonly mcp: McpServer;
+  readonly mcp: SdkServer;
   /** Resolves when no call is under way any more. Never rejects. */
   idle(): Promise<void>;
 }
@@ -45,18 +56,23 @@ export function createServer(
   version: string,
   settings: PresentationSettings,
 ): Server {
-  const mcp = new McpServer(
+  const server = new SdkServer(
     { name: 'cordon', title: 'Cordon', version },
-    { capabilities: { tools: { listChanged: true }, resources: { listChanged: true } }, instructions: INSTRUCTIONS },
+    {
+      capabilities: { tools: { listChanged: true }, resources: { listChanged: true } },
+      instructions: INSTRUCTIONS,
+      jsonSchemaValidator: UNCHECKED,
+    },
   );
-  const { server } = mcp;
-  serveResources(mcp, rooms.files, grant.name);
+  serveResources(server, rooms.files, grant.name);
   const session = randomUUID();
   const underWay = new Set<Promise<CallToolResult>>();
 
   // Some clients start a server just to look at it: nothing is made ready before one says that it means to stay.
   server.oninitialized = () => {
     rooms.backend().warm();
+    // While that is under way.
+    setTimeout(() => void rooms.audit.prime(), PRIME_AFTER_MS).unref();
     // Clients that are built with the SDK overlook that request 0 was cancelled, and would leave the first form standing.
     if (server.getClientCapabilities()?.elicitation !== undefined) server.ping().catch(() => undefined);
   };
@@ -64,29 +80,30 @@ export function createServer(
   const client = () => server.getClientVersion() ?? { name: 'unknown', version: 'unknown' };
   const presentation = () => presentationFor(client().name, settings);
 
-  const listTools = async () => {
-    const { policy } = await rooms.policy();
-    const tools = describeTools(policy, rooms.backend().guarantees);
-    if (presentation().structured) return tools;
-    // Who declares the schema has to send the content.
-    return tools.map((tool): Tool => ({ ...tool, outputSchema: undefined }));
-  };
-  /** The list as this client has it; null: it never asked. */
-  let listed: string | null = null;
+  /** The list as this client has it, and what it was made from; null: it never asked. */
+  let listed: { readonly hash: string; readonly guarantees: Guarantees; readonly tools: string } | null = null;
 
-  server.setRequestHandler(ListToolsRequestSchema, async () => {
-    const tools = await listTools();
-    listed = JSON.stringify(tools);
-    return { tools };
-  });
+  const listTools = ({ policy, hash }: LoadedPolicy): Tool[] => {
+    const { guarantees } = rooms.backend();
+    const described = describeTools(policy, guarantees);
+    const tools = presentation().structured
+      ? described
+      : // Who declares the schema has to send the content.
+        described.map((tool): Tool => ({ ...tool, outputSchema: undefined }));
+    listed = { hash, guarantees, tools: JSON.stringify(tools) };
+    return tools;
+  };
+
+  server.setRequestHandler(ListToolsRequestSchema, async () => ({ tools: listTools(await rooms.policy()) }));
 
   /** Edits of the policy are noticed when somebody calls: tell the client then, if what it was told is no longer so. */
   const tellOfChange = async (): Promise<void> => {
     if (listed === null) return;
-    const now = JSON.stringify(await listTools());
-    if (now === listed) return;
-    listed = now;
-    await server.sendToolListChanged().catch(() => undefined);
+    const known = listed;
+    const loaded = await rooms.policy();
+    if (loaded.hash === known.hash && rooms.backend().guarantees === known.guarantees) return;
+    listTools(loaded);
+    if (listed.tools !== known.tools) await server.sendToolListChanged().catch(() => undefined);
   };
 
   server.setRequestHandler(ToolCallSchema, async ({ params }, extra) => {
@@ -106,7 +123,7 @@ export function createServer(
       grant,
       client: client(),
       session,
-      form: clientForm(mcp, extra.requestId),
+      form: clientForm(server, extra.requestId),
       signal: extra.signal,
       onProgress: progress.stage,
       onOutput: progress.output,
@@ -129,7 +146,7 @@ export function createServer(
   });
 
   return {
-    mcp,
+    mcp: server,
     async idle() {
       await Promise.allSettled(underWay);
     },

@@ -1,6 +1,6 @@
 /** The session tools as clients see them: what they are, and what comes back. */
 import type { CallToolResult, Tool } from '@modelcontextprotocol/sdk/types.js';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Outcome } from '../outcome.js';
 import { sessionEnd, sessionFork, sessionList, sessionRewind, type SessionTool } from '../tools/session-tools.js';
 import { limitsShape, refusalShape, statusShape } from './result.js';

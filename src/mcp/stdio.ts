@@ -46,11 +46,11 @@ export async function serveStdio({ mcp }: Server, messageMaxBytes: number): Prom
     onStopSignal((signal, status) => {
       resolve({ reason: signal, status });
     });
-    mcp.server.onerror = (error) => {
+    mcp.onerror = (error) => {
       // It may quote what the client sent.
       process.stderr.write(`cordon: ${safeLine(error.message.slice(0, 500))}\n`);
     };
-    mcp.server.onclose = () => {
+    mcp.onclose = () => {
       resolve({ reason: 'the connection was given up', status: 1 });
     };
   });

@@ -1,5 +1,5 @@
 /** The tools beside `code_execute`: what sessions there are, a second one at the same state, back to an earlier step, the end. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { checkStrictly } from '../arguments.js';
 import type { AuditRecord } from '../audit.js';
 import { answered, denied } from '../outcome.js';

@@ -7,20 +7,18 @@
  */
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
-import { createSocket } from 'node:dgram';
-import { tmpdir } from 'node:os';
+import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { PYTHON, TIER, unconfined, type RunOptions, type TestSandbox, type Unconfined } from '../support/sandbox.js';
+import { newNames, ownDirectory, takeAwayPlanted } from '../support/planted.js';
+import { runUntil, TIER, unconfined, type RunOptions, type TestSandbox, type Unconfined } from '../support/sandbox.js';
 import type { JobOutcome, Tier } from '../../src/sandbox.js';
+import { createCanaries, type Canaries } from './canaries.js';
 
 /** Python source as it is: backslashes are Python's. */
 export const py = String.raw;
+
+export type Need = 'root' | 'kernel' | 'root and kernel';
 
 export interface Attack {
   readonly name: string;
@@ -30,9 +28,9 @@ export interface Attack {
   readonly controlPrelude?: string;
   /**
    * What the control needs: `root`; or `kernel`, where the machine may not have what is attacked, and the control is skipped if it
-   * gets nothing outside either.
+   * gets nothing outside either; or both.
    */
-  readonly needs?: 'root' | 'kernel';
+  readonly needs?: Need;
   /** The tiers that promise to stop it; every one that confines, when left out. Without a file tree the names and sizes of files can be seen, say. */
   readonly promisedIn?: readonly Tier[];
   /** The control has to print the secret, not just anything. */
@@ -40,109 +38,18 @@ export interface Attack {
   readonly options?: RunOptions;
   /** The body of an earlier run, which leaves something for the attack to find. */
   readonly first?: string;
+  /** The body of a run at the same time, which prints UP when it has done what the attack is to find; the control has `first` instead. */
+  readonly meanwhile?: string;
+  /** `C["file"]` is a file of the host that everybody may change, made for this trial. */
+  readonly file?: true;
   /** In the control, the earlier run is one process with the attack, as it would be in an interpreter that is shared. */
   readonly sameProcess?: boolean;
-  /** Run in the control when all is over: takes away what was left on the machine. */
-  readonly undo?: string;
   /** How the attacking program may end inside; it may just fail by default. */
   readonly ends?: readonly JobOutcome['status'][];
+  /** It is aimed at the warden, too: where it succeeds the sandbox may be gone, and nobody tell what it got. */
+  readonly endsSandbox?: true;
   /** More to check of what became of it inside. */
   readonly check?: (outcome: JobOutcome) => void;
-}
-
-/** What attacks are after. All of it is real, and reachable for any process of this user. */
-export interface Canaries {
-  /** Never in the text of an attack: it can only come from where it was put. */
-  readonly secret: string;
-  /** What attacks are told. */
-  readonly told: Record<string, unknown>;
-  close(): Promise<void>;
-}
-
-const ENVIRONMENT_NAME = 'CORDON_TEST_TOKEN';
-
-/** Put the secret into a file, an environment, a process, and behind every kind of socket. */
-export async function createCanaries(): Promise<Canaries> {
-  const secret = `CORDON-SECRET-${randomBytes(16).toString('hex')}`;
-  process.env[ENVIRONMENT_NAME] = secret;
-  const directory = mkdtempSync(join(tmpdir(), 'canary-'));
-  const open = join(directory, 'open');
-  mkdirSync(join(open, 'home', '.ssh'), { recursive: true });
-  mkdirSync(join(open, 'writable'));
-  chmodSync(directory, 0o755);
-  chmodSync(join(open, 'writable'), 0o777);
-  const secretFile = join(open, 'secret.txt');
-  for (const path of [secretFile, join(open, 'home', '.ssh', 'id_ed25519'), join(open, 'policy.json')])
-    writeFileSync(path, secret);
-
-  const servers: Server[] = [];
-  const listen = async (...where: [string] | [number, string]) => {
-    const server = createServer((socket) => {
-      socket.on('error', () => undefined);
-      socket.end(secret);
-    });
-    server.listen(...(where as [number, string]));
-    await once(server, 'listening');
-    servers.push(server);
-    return server.address();
-  };
-  const portOf = (address: ReturnType<Server['address']>) =>
-    typeof address === 'object' && address !== null ? address.port : 0;
-  const unixPath = join(open, 's.sock');
-  await listen(unixPath);
-  chmodSync(unixPath, 0o777);
-  const abstractName = `cordon-test-${randomBytes(8).toString('hex')}`;
-  const tcpPort = portOf(await listen(0, '127.0.0.1'));
-  const tcp6Port = await listen(0, '::1').then(portOf, () => 0);
-  const udp = createSocket('udp4', (_, from) => {
-    udp.send(secret, from.port, from.address);
-  });
-  udp.bind(0, '127.0.0.1');
-  await once(udp, 'listening');
-
-  // A process like the server: the secret in its environment, its memory, its arguments and its working directory; and behind an
-  // abstract socket, which Node can only name with 107 bytes.
-  const code = `
-import socket
-kept = "${secret}" * 100
-s = socket.socket(socket.AF_UNIX); s.bind("\\0${abstractName}"); s.listen()
-print("up", flush=True)
-while True:
-    c, _ = s.accept(); c.sendall(b"${secret}"); c.close()`;
-  const victim = spawn(PYTHON, ['-I', '-c', code], {
-    cwd: open,
-    env: { ...process.env, [ENVIRONMENT_NAME]: secret },
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  await once(victim.stdout, 'data');
-
-  const told = {
-    env: ENVIRONMENT_NAME,
-    secretFile,
-    open,
-    home: join(open, 'home'),
-    writable: join(open, 'writable'),
-    unixPath,
-    abstractName,
-    tcpPort,
-    tcp6Port,
-    udpPort: udp.address().port,
-    victim: victim.pid,
-    server: process.pid,
-    tmpdir: tmpdir(),
-  };
-  return {
-    secret,
-    told,
-    async close() {
-      const gone = once(victim, 'exit');
-      victim.kill('SIGKILL');
-      await gone;
-      udp.close();
-      for (const server of servers) server.close();
-      rmSync(directory, { recursive: true, force: true });
-    },
-  };
 }
 
 /** The whole program of an attack. */
@@ -189,12 +96,32 @@ export function gotThrough(attack: Attack, outcome: JobOutcome, secret: string):
   return null;
 }
 
-/** Run an attack in a sandbox, after the run that prepares it, where it has one. */
+/** What an attack is told, with names that are this trial's own. */
+function toldOf(attack: Attack, canaries: Canaries['told']): Canaries['told'] {
+  const told: Canaries['told'] = { ...canaries, ...newNames() };
+  if (attack.file !== true) return told;
+  const file = join(String(told.writable), `${String(told.planted)}_file`);
+  writeFileSync(file, 'xx');
+  chmodSync(file, 0o666);
+  return { ...told, file };
+}
+
+/** Run an attack in a sandbox, after the run that prepares it, where it has one; both under names that no other trial has. */
 export async function runAttack(
   attack: Attack,
-  told: Canaries['told'],
+  canaries: Canaries['told'],
   run: TestSandbox['run'],
 ): Promise<{ outcome: JobOutcome; ran: string | null }> {
+  const told = toldOf(attack, canaries);
+  if (attack.meanwhile !== undefined) {
+    const abort = new AbortController();
+    const other = programOf({ ...attack, code: attack.meanwhile }, told, false);
+    const { outcome: others } = await runUntil('UP', run, other, { signal: abort.signal });
+    const outcome = await run(programOf(attack, told, false), attack.options);
+    abort.abort();
+    await others;
+    return { outcome, ran: null };
+  }
   let failed: string | null = null;
   if (attack.first !== undefined) {
     const first = await run(programOf({ ...attack, code: `${attack.first}\nreturn False` }, told, false));
@@ -204,19 +131,16 @@ export async function runAttack(
   return { outcome: await run(programOf(attack, told, false), attack.options), ran: failed };
 }
 
-/** The control: what the attack gets without a sandbox; its last line says so. */
-export async function runControl(attack: Attack, told: Canaries['told']): Promise<Unconfined> {
-  const { first, undo } = attack;
-  if (first === undefined) return unconfined(programOf(attack, told, true));
-  const alone = (code: string) => unconfined(programOf({ ...attack, code }, told, true));
-  try {
-    if (attack.sameProcess === true) return await alone(`${first}\n${attack.code}`);
-    const before = await alone(`${first}\nreturn False`);
-    const ran = await alone(attack.code);
-    return { ...ran, stderr: `before: ${before.stdout}${before.stderr}\n${ran.stderr}` };
-  } finally {
-    if (undo !== undefined) await alone(undo);
-  }
+/** The control: what the attack gets without a sandbox; its last line says so. What it plants is taken away with the rest (planted.ts). */
+export async function runControl(attack: Attack, canaries: Canaries['told']): Promise<Unconfined> {
+  const told = toldOf(attack, canaries);
+  const alone = (code: string) => unconfined(programOf({ ...attack, code }, told, true), { parent: ownDirectory() });
+  const { first, code } = attack;
+  if (first === undefined) return alone(code);
+  if (attack.sameProcess === true) return alone(`${first}\n${code}`);
+  const before = await alone(`${first}\nreturn False`);
+  const ran = await alone(code);
+  return { ...ran, stderr: `before: ${before.stdout}${before.stderr}\n${ran.stderr}` };
 }
 
 /** Two tests for each attack: that it gets nothing inside, and that it works outside. */
@@ -229,7 +153,10 @@ export function attackTests(goal: string, attacks: readonly Attack[], sandbox: T
   before(async () => {
     if (sandbox.missing === false) canaries = await createCanaries();
   });
-  after(() => canaries?.close());
+  after(async () => {
+    await canaries?.close();
+    await takeAwayPlanted();
+  });
 
   for (const attack of attacks) {
     const promised = attack.promisedIn?.includes(TIER) ?? true;
@@ -241,17 +168,14 @@ export function attackTests(goal: string, attacks: readonly Attack[], sandbox: T
       assert.equal(gotThrough(attack, outcome, secret), null);
     });
 
-    const needsRoot = attack.needs === 'root' && process.getuid?.() !== 0 ? 'needs root' : false;
+    const needsRoot = attack.needs?.startsWith('root') === true && process.getuid?.() !== 0 ? 'needs root' : false;
     test(
       `${goal}, control: ${attack.name} succeeds without a sandbox`,
       { skip: sandbox.missing || needsRoot },
       async (t) => {
-        // What one left must not be what another finds.
-        const own = attack.first === undefined ? null : await createCanaries();
-        t.after(() => own?.close());
-        const { secret, told } = own ?? ready();
+        const { secret, told } = ready();
         const ran = await runControl(attack, told);
-        if (attack.needs === 'kernel' && !/^GOT/m.test(ran.stdout)) {
+        if (attack.needs?.endsWith('kernel') === true && !/^GOT/m.test(ran.stdout)) {
           t.skip(`not to be had on this machine even without a sandbox: ${ran.stdout.trim()}`);
           return;
         }

@@ -36,8 +36,8 @@ return open("root" + C["secretFile"]).read()`,
     wants: 'secret',
     needs: 'kernel',
     code: py`
-os.link(C["secretFile"], os.path.join(C["writable"], "hard") if not C["inside"] else "hard")
-return open(os.path.join(C["writable"], "hard") if not C["inside"] else "hard").read()`,
+os.link(C["secretFile"], os.path.join(C["writable"], C["planted"]) if not C["inside"] else "hard")
+return open(os.path.join(C["writable"], C["planted"]) if not C["inside"] else "hard").read()`,
   },
   {
     name: 'reading a file relative to a descriptor of /',
@@ -123,12 +123,12 @@ return os.getcwd()`,
   },
   {
     name: 'listing the server’s temporary directory',
-    code: py`return [name for name in os.listdir(C["tmpdir"]) if name.startswith(("cordon-", "canary-"))]`,
+    code: py`return [name for name in os.listdir(C["tmpdir"]) if name.startswith(("cordon-", "canary-", "attack-"))]`,
   },
   {
     name: 'making a file',
     code: py`
-open(os.path.join(C["writable"], "new"), "w").write("x")
+open(os.path.join(C["writable"], C["planted"]), "w").write("x")
 return True`,
   },
   {
@@ -140,35 +140,33 @@ return True`,
   {
     name: 'making a directory',
     code: py`
-os.mkdir(os.path.join(C["writable"], "dir"))
+os.mkdir(os.path.join(C["writable"], C["planted"]))
 return True`,
   },
   {
     name: 'making a link',
     code: py`
-os.symlink("x", os.path.join(C["writable"], "soft"))
+os.symlink("x", os.path.join(C["writable"], C["planted"]))
 return True`,
   },
   {
     name: 'making a named pipe',
     code: py`
-os.mkfifo(os.path.join(C["writable"], "fifo"))
+os.mkfifo(os.path.join(C["writable"], C["planted"]))
 return True`,
   },
   {
     name: 'renaming a file',
+    file: true,
     code: py`
-path = os.path.join(C["writable"], "a")
-if not C["inside"]: open(path, "w").close()
-os.rename(path, path + "2")
+os.rename(C["file"], C["file"] + "2")
 return True`,
   },
   {
     name: 'removing a file',
+    file: true,
     code: py`
-path = os.path.join(C["writable"], "b")
-if not C["inside"]: open(path, "w").close()
-os.unlink(path)
+os.unlink(C["file"])
 return True`,
   },
   {
@@ -194,11 +192,10 @@ return True`,
   },
   {
     name: 'cutting a file short',
+    file: true,
     code: py`
-path = os.path.join(C["writable"], "c")
-if not C["inside"]: open(path, "w").write("xx")
-os.truncate(path, 1)
-return True`,
+os.truncate(C["file"], 1)
+return os.path.getsize(C["file"]) == 1`,
   },
   { name: 'writing to the interpreter’s library', needs: 'root', code: openToWrite('json.__file__') },
   {
@@ -323,8 +320,9 @@ return open(C["secretFile"]).read()`,
   {
     name: 'a new mount',
     needs: 'root',
+    // In a mount namespace of its own, and private: else it would be the machine's, where systemd shares all mounts.
+    controlPrelude: 'call(libc.unshare(0x20000)); call(libc.mount(None, b"/", None, 0x44000, None))',
     code: py`
-call(libc.unshare(0x20000))
 call(libc.mount(b"none", C["writable"].encode(), b"tmpfs", 0, None))
 return True`,
   },
@@ -358,7 +356,7 @@ return True`,
     needs: 'root',
     code: py`
 import shutil, subprocess
-path = os.path.join(C["writable"], "suid") if not C["inside"] else "/tmp/suid"
+path = os.path.join(C["writable"] if not C["inside"] else "/tmp", C["planted"])
 shutil.copy("/usr/bin/id", path); os.chmod(path, 0o4755)
 return " euid=0" in subprocess.run([path], capture_output=True, text=True, preexec_fn=lambda: os.setresuid(12345, 12345, -1) if not C["inside"] else None).stdout or not C["inside"]`,
   },
@@ -422,7 +420,7 @@ return fcntl.fcntl(os.open(os.path.dirname(json.__file__), os.O_RDONLY), 1026, 1
     name: 'holding up whoever opens a file of the user’s, by a lease',
     code: py`
 import fcntl
-path = os.path.join(C["writable"], "leased") if not C["inside"] else "leased"
+path = os.path.join(C["writable"], C["planted"]) if not C["inside"] else "leased"
 open(path, "w").close()
 return fcntl.fcntl(os.open(path, os.O_RDONLY), 1024, fcntl.F_WRLCK if C["inside"] else fcntl.F_RDLCK) == 0`,
   },

@@ -1,9 +1,11 @@
 /** Every attack there is, by its goal, in the one shape the matrix runs them in. */
 
-import { gotThrough, programOf, runAttack, runControl, type Attack, type Canaries } from './attack.js';
+import { gotThrough, runAttack, runControl, type Attack, type Need } from './attack.js';
+import type { Canaries } from './canaries.js';
 import { attacks as files } from './files.js';
 import { attacks as kernel } from './kernel.js';
 import { attacks as network } from './network.js';
+import { whyNoControl } from './no-control.js';
 import { forgeries, FORGERY_OPTIONS, untrue } from './outcome.js';
 import { attacks as persistence } from './persistence.js';
 import { attacks as processes } from './processes.js';
@@ -11,6 +13,7 @@ import { attacks as python } from './python.js';
 import { attacks as resources } from './resources.js';
 import { attacks as secrets } from './secrets.js';
 import type { Tier } from '../../src/sandbox.js';
+import { judgeNaively } from '../support/naive-judge.js';
 import type { TestSandbox } from '../support/sandbox.js';
 
 /** `odd`: nothing was got, but not in a way that the attack foresees: the sandbox died, for example. */
@@ -26,8 +29,12 @@ export interface Trial {
   /** It takes a second or more, as limits of time and memory do. */
   readonly slow: boolean;
   readonly inside: (run: TestSandbox['run'], canaries: Canaries) => Promise<{ verdict: Verdict; why: string }>;
-  /** Without a sandbox: whether it succeeds at all on this machine, as this user; null where there is no such control. */
-  readonly outside: ((canaries: Canaries) => Promise<boolean>) | null;
+  /** Without a sandbox: whether it succeeds at all on this machine, as this user. */
+  readonly outside: (canaries: Canaries) => Promise<boolean>;
+  /** Why it can't have such a control (no-control.ts); null where it has. */
+  readonly noControl: string | null;
+  /** Why the control may fail: this user has not the right (`root`), or this kernel has not what is attacked (`kernel`). */
+  readonly needs: Need | null;
 }
 
 function trial(goal: string, attack: Attack): Trial {
@@ -40,20 +47,19 @@ function trial(goal: string, attack: Attack): Trial {
     async inside(run, { told, secret }) {
       const { outcome, ran } = await runAttack(attack, told, run);
       const why = ran ?? gotThrough(attack, outcome, secret);
-      if (attack.undo !== undefined) await run(undoOf(attack.undo, told));
       if (why === null) return { verdict: 'stopped', why: '' };
       const got = /^GOT/m.test(outcome.stdout.text) || JSON.stringify(outcome).includes(secret);
-      return { verdict: got ? 'through' : 'odd', why: why.slice(0, 300) };
+      const ended = attack.endsSandbox === true && outcome.status === 'unavailable';
+      return { verdict: got || ended ? 'through' : 'odd', why: why.slice(0, 300) };
     },
+    noControl: whyNoControl(goal, attack.name),
+    needs: attack.needs ?? null,
     outside: async ({ told, secret }) => {
       const { stdout } = await runControl(attack, told);
       return /^GOT/m.test(stdout) && (attack.wants !== 'secret' || stdout.includes(secret));
     },
   };
 }
-
-const undoOf = (undo: string, told: Canaries['told']): string =>
-  programOf({ name: 'undo', code: `${undo}\nreturn False` }, told, false);
 
 const forged: readonly Trial[] = forgeries.map((forgery) => ({
   goal: 'outcome',
@@ -67,7 +73,9 @@ const forged: readonly Trial[] = forgeries.map((forgery) => ({
     const verdict = why === null ? 'stopped' : outcome.status === 'unavailable' ? 'odd' : 'through';
     return { verdict, why: why?.slice(0, 300) ?? '' };
   },
-  outside: null,
+  noControl: whyNoControl('outcome', forgery.name),
+  needs: null,
+  outside: async () => untrue(forgery, await judgeNaively(forgery.code)) !== null,
 }));
 
 const tables: Readonly<Record<string, readonly Attack[]>> = {

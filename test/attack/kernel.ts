@@ -156,7 +156,7 @@ const refused: readonly Attack[] = calls
   .filter(([name]) => numbers[name] !== undefined && !allowedOnPurpose.has(name))
   .map(([name, args, root]) => ({
     name: `the system call ${name}`,
-    needs: root ?? 'kernel',
+    needs: root === undefined ? 'kernel' : 'root and kernel',
     code: `
 result = libc.syscall(ctypes.c_long(${numbers[name] ?? -1}), ${args.map((arg) => `ctypes.c_long(${arg})`).join(', ')})
 answer = errno.errorcode.get(ctypes.get_errno(), "?") if result == -1 else "success"

@@ -115,7 +115,8 @@ return found`,
     wants: 'secret',
     code: py`
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-    s.settimeout(1); s.sendto(b"?", ("127.0.0.1", C["udpPort"]))
+    # Connected, so that the kernel tells at once where nobody listens (udp(7)).
+    s.settimeout(2); s.connect(("127.0.0.1", C["udpPort"])); s.send(b"?")
     return s.recv(100).decode()`,
   },
   {
@@ -190,11 +191,15 @@ with socket.socket(socket.AF_UNIX) as s:
   },
   {
     name: 'the zygote’s own socket',
+    controlPrelude: `
+C["tmpdir"] = C["writable"]; directory = f"{C['tmpdir']}/cordon-{C['planted']}"; os.mkdir(directory); os.chdir(directory)
+listener = socket.socket(socket.AF_UNIX); listener.bind("z.sock"); listener.listen()`,
     code: py`
 import glob
 found = []
 for path in glob.glob(C["tmpdir"] + "/cordon-*/*.sock"):
-    with socket.socket(socket.AF_UNIX) as s: s.connect(path); found.append(path)
+    os.chdir(os.path.dirname(path))  # a path may be too long for a socket's name
+    with socket.socket(socket.AF_UNIX) as s: s.connect(os.path.basename(path)); found.append(path)
 return found`,
   },
   {

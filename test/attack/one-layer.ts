@@ -13,11 +13,13 @@ interface OneLayer {
   readonly layer: Layer;
   /** Only in this tier, where another one has a second layer. */
   readonly tier?: Tier;
+  /** Only for this user, where the other one has a second layer. */
+  readonly user?: 'root' | 'ordinary';
   readonly why: string;
 }
 
 const PROC =
-  /command line|identity|settings|interrupts|list of processes|by its number|session|last process|how many processes/;
+  /command line|identity|settings|interrupts|keys|list of processes|by its number|session|last process|how many processes/;
 
 const ONE_LAYER: readonly OneLayer[] = [
   {
@@ -102,7 +104,7 @@ const ONE_LAYER: readonly OneLayer[] = [
   },
   {
     goal: 'secrets',
-    attack: /users of|identity|command line|settings|interrupts|devices|mounts|last process/,
+    attack: /users of|identity|command line|settings|interrupts|keys|devices|mounts|last process/,
     layer: 'file tree',
     tier: 'strict',
     why: 'landlock lets all of /etc, /proc and /dev be read, which are our own in a tree of ours',
@@ -150,6 +152,22 @@ const ONE_LAYER: readonly OneLayer[] = [
   },
   {
     goal: 'processes',
+    attack: /a (lower priority|processor|scheduler) for another|what another has open/,
+    layer: 'pid namespace',
+    tier: 'strict',
+    user: 'ordinary',
+    why: 'an ordinary user has one id, by which the kernel takes a program for the owner of the user’s other processes: it must not see their numbers. As root each run has an id of its own',
+  },
+  {
+    goal: 'processes',
+    attack: /a lower limit for another|the limits of another/,
+    layer: 'seccomp',
+    tier: 'strict',
+    user: 'ordinary',
+    why: 'an ordinary user has one id, which the warden has as well, and prlimit(2) asks for nothing else: it must be in sight to be process 1, and no other layer guards limits. As root the warden has another id',
+  },
+  {
+    goal: 'processes',
     attack: /own child|sub-reaper|CLONE_PARENT|trace/,
     layer: 'seccomp',
     why: 'it concerns the program’s own children: there is no border for another layer to keep',
@@ -172,10 +190,16 @@ const ONE_LAYER: readonly OneLayer[] = [
   ]),
 ];
 
-/** Why this layer alone stops an attack in a tier; null where it is not known, and so a fault. */
-export function whyOnly(tier: Tier, layer: Layer, goal: string, attack: string): string | null {
+/** Why this layer alone stops an attack in a tier, run by `user` (`root`, or anything else); null where it is not known, and so a fault. */
+export function whyOnly(tier: Tier, user: string, layer: Layer, goal: string, attack: string): string | null {
+  const kind = user === 'root' ? 'root' : 'ordinary';
   const found = ONE_LAYER.find(
-    (one) => one.layer === layer && one.goal === goal && (one.tier ?? tier) === tier && one.attack.test(attack),
+    (one) =>
+      one.layer === layer &&
+      one.goal === goal &&
+      (one.tier ?? tier) === tier &&
+      (one.user ?? kind) === kind &&
+      one.attack.test(attack),
   );
   return found?.why ?? null;
 }

@@ -2,11 +2,12 @@
  * Goal: to forge the outcome. Status, exit status, signal and usage come from the warden; only what is labelled as the program's own word
  * (the value of its last expression, its exception) is the program's to write.
  *
- * The control for the wire: the same frames, when it is the warden's connection they come from, are believed.
+ * The control: the same forgery before a judge that takes the program's word (naive-judge.ts) is believed. And for the wire: the same frames, when it
+ * is the warden's connection they come from, are believed (suite/outcome.test.ts).
  */
 
 import assert from 'node:assert/strict';
-import type { JobOutcome } from '../../src/sandbox.js';
+import type { Judged } from '../support/naive-judge.js';
 
 /** What a program has to make itself look well: frames as a warden sends them. */
 const FRAMES = `
@@ -28,8 +29,8 @@ def to_streams(data):
 export interface Forgery {
   readonly name: string;
   readonly code: string;
-  readonly truth: Partial<Pick<JobOutcome, 'status' | 'exitCode' | 'signal' | 'result' | 'error'>>;
-  readonly check?: (outcome: JobOutcome) => void;
+  readonly truth: Partial<Pick<Judged, 'status' | 'exitCode' | 'signal' | 'result' | 'error'>>;
+  readonly check?: (outcome: Judged) => void;
 }
 
 /** Some forge in many places. */
@@ -120,7 +121,7 @@ export const forgeries: readonly Forgery[] = [
   },
   {
     name: 'success of the parent while a child fails',
-    code: 'import os\nif os.fork() == 0: os._exit(3)\nos.wait()',
+    code: 'import os\nif os.fork() == 0: os._exit(3)\nos.wait()\ndone = True',
     truth: { status: 'ok', exitCode: 0 },
   },
   {
@@ -128,7 +129,11 @@ export const forgeries: readonly Forgery[] = [
     code: 'import os\nif os.fork() == 0: os._exit(0)\nos.wait()\nos._exit(3)',
     truth: { status: 'error', exitCode: 3 },
   },
-  { name: 'another program in its place', code: 'import os\nos.execv("/bin/false", ["false"])', truth: failed },
+  {
+    name: 'an end written by another program in its place',
+    code: `${FRAMES}\nopen("end", "wb").write(D)\nos.execv("/bin/sh", ["sh", "-c", "for fd in 0 3 4 5 6 7 8 9; do cat end >&$fd; done 2>/dev/null; exit 1"])`,
+    truth: failed,
+  },
   {
     name: 'a value from a child',
     code: 'import os\nif os.fork() == 0: os.write(4, b\'{"result": "child", "error": null}\'); os._exit(0)\nos.wait()\nos._exit(1)',
@@ -178,10 +183,10 @@ export const forgeries: readonly Forgery[] = [
   },
   {
     name: 'less CPU time than it took, by leaving it to children nobody waits for',
-    code: 'import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nr, w = os.pipe()\nfor _ in range(4):\n    if os.fork() == 0:\n        while time.process_time() < 0.2: pass\n        os.write(w, b"."); os._exit(0)\ngot = 0\nwhile got < 4: got += len(os.read(r, 10))',
+    code: 'import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nr, w = os.pipe()\nfor _ in range(4):\n    if os.fork() == 0:\n        while time.process_time() < 0.1: pass\n        os.write(w, b"."); os._exit(0)\ngot = 0\nwhile got < 4: got += len(os.read(r, 10))',
     truth: { status: 'ok' },
     check: ({ usage }) => {
-      assert.ok(usage.cpuMs >= 600, JSON.stringify(usage));
+      assert.ok(usage.cpuMs >= 300, JSON.stringify(usage));
     },
   },
   {
@@ -194,10 +199,10 @@ export const forgeries: readonly Forgery[] = [
   },
   {
     name: 'less time than it took, by a clock of its own',
-    code: 'import time\ntime.sleep(0.3)\ntime.monotonic = time.time = lambda: 0',
+    code: 'import time\ntime.sleep(0.1)\ntime.monotonic = time.time = lambda: 0',
     truth: { status: 'ok' },
     check: ({ usage }) => {
-      assert.ok(usage.durationMs >= 300, JSON.stringify(usage));
+      assert.ok(usage.durationMs >= 100, JSON.stringify(usage));
     },
   },
   {
@@ -231,11 +236,11 @@ export const forgeries: readonly Forgery[] = [
 ];
 
 /** What an outcome says that is not true, or null. */
-export function untrue(forgery: Forgery, outcome: JobOutcome): string | null {
+export function untrue(forgery: Forgery, outcome: Judged): string | null {
   try {
     for (const [key, value] of Object.entries(forgery.truth)) {
       const said = `${key}: ${outcome.reason}\n${outcome.stderr.text.slice(0, 500)}`;
-      assert.deepEqual(outcome[key as keyof JobOutcome], value, said);
+      assert.deepEqual(outcome[key as keyof Judged], value, said);
     }
     forgery.check?.(outcome);
     return null;

@@ -20,6 +20,7 @@ const against = (name: string, body: string, more: Partial<Attack> = {}): Attack
     .split('\n')
     .map((line) => `        ${line}`)
     .join('\n')}\n    except OSError as error: last = error\nif found: return found\nraise last`,
+  endsSandbox: true,
   ...more,
 });
 
@@ -47,7 +48,13 @@ return [pid for pid in os.listdir("/proc") if pid.isdigit() and int(pid) not in 
 os.kill(C["victim"], 0)
 return True`,
   },
-  ...signals.map((name) => against(`${name} by kill`, `os.kill(pid, signal.${name})\n${REACHED}`)),
+  ...signals.map((name) =>
+    // What was stopped goes on: that it could be stopped is enough, and a warden that stands still is only a wait.
+    against(
+      `${name} by kill`,
+      `os.kill(pid, signal.${name})${name === 'SIGSTOP' ? '; os.kill(pid, signal.SIGCONT)' : ''}\n${REACHED}`,
+    ),
+  ),
   against('SIGKILL by tgkill', `call(libc.syscall(${NR(234, 131)}, pid, pid, 9))\n${REACHED}`),
   against('SIGKILL by tkill', `call(libc.syscall(${NR(200, 130)}, pid, 9))\n${REACHED}`),
   against('SIGKILL by sigqueue', `call(libc.sigqueue(pid, 9, None))\n${REACHED}`),
@@ -68,13 +75,16 @@ found.append(group)`,
     controlPrelude: PRELUDE,
     code: py`
 import fcntl
-for pid in C.get("victims") or [1]:
+for pid in C.get("victims") or [1, C["victim"]]:
     r, w = os.pipe()
     fcntl.fcntl(r, 10, 9); fcntl.fcntl(r, fcntl.F_SETOWN, pid); fcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
-    os.write(w, b"x"); time.sleep(0.2)
-    try: state = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0]
-    except OSError: return None
-    if state == "Z": return pid`,
+    os.write(w, b"x")  # sends it; what it is sent to may take a moment to die
+    for _ in range(10):
+        try: state = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0]
+        except OSError: break
+        if state == "Z": return pid
+        time.sleep(0.01)`,
+    endsSandbox: true,
   },
   against('ptrace attach', 'call(libc.ptrace(16, pid, None, None))\nfound.append(pid)', { needs: 'kernel' }),
   against('ptrace seize', 'call(libc.ptrace(0x4206, pid, None, None))\nfound.append(pid)', { needs: 'kernel' }),
@@ -91,7 +101,7 @@ found.append(call(libc.process_vm_readv(pid, local, 1, remote, 1, 0)))`,
   against('writing memory by /proc/PID/mem', 'open(f"/proc/{pid}/mem", "r+b", 0)\nfound.append(pid)', {
     needs: 'kernel',
   }),
-  against('the map of another’s memory', 'found.append(open(f"/proc/{pid}/maps").read(10))'),
+  against('the map of another’s memory', 'found += filter(None, [open(f"/proc/{pid}/maps").read(10)])'),
   against(
     'a descriptor of another process',
     'fd = call(libc.syscall(434, pid, 0))\nfound.append(call(libc.syscall(438, fd, 0, 0)))',
@@ -128,7 +138,7 @@ found.append(call(libc.syscall(440, fd, (ctypes.c_void_p * 2)(address, 4096), 1,
     `found.append(call(libc.syscall(${NR(279, 239)}, pid, 0, None, None, None, 0)) + 1)`,
     { needs: 'kernel' },
   ),
-  against('what another has open', 'found.append(os.listdir(f"/proc/{pid}/fd"))', { needs: 'kernel' }),
+  against('what another has open', 'found += os.listdir(f"/proc/{pid}/fd")', { needs: 'kernel' }),
   against('where another’s program is', 'found.append(os.readlink(f"/proc/{pid}/exe"))', { needs: 'kernel' }),
   against('the namespaces of another', 'found.append(os.readlink(f"/proc/{pid}/ns/pid"))', { needs: 'kernel' }),
   against('the system call another is in', 'found.append(open(f"/proc/{pid}/syscall").read())', { needs: 'kernel' }),
@@ -145,9 +155,11 @@ found.append(call(libc.syscall(440, fd, (ctypes.c_void_p * 2)(address, 4096), 1,
 pid = os.fork()
 if pid == 0:
     libc.ptrace(0, 0, None, None); os.kill(os.getpid(), signal.SIGSTOP); os._exit(0)
-_, status = os.waitpid(pid, os.WUNTRACED | os.WNOHANG) if False else (0, 0)
-time.sleep(0.2); result = libc.ptrace(24, pid, None, None)
-os.kill(pid, 9); os.waitpid(pid, 0)
+os.waitpid(pid, os.WUNTRACED)  # it has stopped
+result = libc.ptrace(24, pid, None, None)
+os.kill(pid, 9)
+try: os.waitpid(pid, 0)
+except ChildProcessError: pass
 return result == 0`,
   },
   {

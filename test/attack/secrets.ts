@@ -51,9 +51,10 @@ return found`,
     wants: 'secret',
     code: py`
 found = set()
-for pid in range(1, 70000):
+for pid in range(1, max(70000, C["victim"] + 1)):
     try: found.update(SECRET.findall(open(f"/proc/{pid}/cmdline", "rb").read()))
     except OSError: pass
+    if found and pid >= C["victim"]: break
 return found`,
   },
   {
@@ -135,18 +136,22 @@ return extra`,
     wants: 'secret',
     options: { limits: { timeoutSeconds: 60, cpuSeconds: 60 } },
     code: py`
-found = set()
-top = "/" if C["inside"] else C["open"]
-for base in [top, "/etc", "/tmp", "/home", "/root", "/var", "/opt", "/srv", "/mnt", "/media", "/run", "/work", "/dev", "/code"] if C["inside"] else [top]:
-    for directory, _, names in os.walk(base):
-        if directory.startswith(("/proc", "/sys")): continue
+# The likely places first. What did not change since the secret was made (its inode did not: ctime, inode(7)) can't hold it, and is not read.
+bases = ["/tmp", "/home", "/root", "/var", "/opt", "/srv", "/mnt", "/media", "/run", "/work", "/dev", "/code", "/etc", "/"] if C["inside"] else [C["open"]]
+seen = set()
+for base in bases:
+    for directory, below, names in os.walk(base):
+        below[:] = [name for name in below if os.path.join(directory, name) not in ("/proc", "/sys")]
+        if directory in seen: below.clear(); continue
+        seen.add(directory)
         for name in names:
             path = os.path.join(directory, name)
             try:
-                if os.path.isfile(path) and os.path.getsize(path) < 1 << 20:
-                    found.update(SECRET.findall(open(path, "rb").read()))
-            except OSError: pass
-return found`,
+                about = os.stat(path)
+                if about.st_mode & 0o170000 == 0o100000 and about.st_size < 1 << 20 and about.st_ctime >= C["since"]:
+                    found = SECRET.findall(open(path, "rb").read())
+                    if found: return found
+            except OSError: pass`,
   },
   {
     name: 'homes of people',

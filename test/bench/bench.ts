@@ -273,15 +273,12 @@ if (hasPandas) {
       'after 100',
       '<= 1.05',
     );
+    // What the last call left to do, the sandbox in its place among it, is the call's.
+    await new Promise((resolve) => setTimeout(resolve, 1000));
     const before = processesCpuMs(all());
     const idle = await timed(() => new Promise((resolve) => setTimeout(resolve, 60_000)));
-    row(
-      'CPU time in 60 idle seconds, all processes',
-      ms(processesCpuMs(all()) - before),
-      processesCpuMs(all()) - before,
-      `ms in ${(idle / 1000).toFixed(0)} s`,
-      '< 50',
-    );
+    const used = processesCpuMs(all()) - before;
+    row('CPU time in 60 idle seconds, all processes', ms(used), used, `ms in ${(idle / 1000).toFixed(0)} s`, '< 50');
   }
 }
 

@@ -91,10 +91,8 @@ test('the server killed with SIGKILL in the middle of a run leaves no process be
     assert.ok(started.length >= 4, `launcher, zygote, warden, program at least, but there are ${started.length}`);
     child.kill('SIGKILL');
     await once(child, 'exit');
-    const killedAt = performance.now();
     const alive = () => processes().filter(({ id }) => started.includes(id));
     await until(() => alive().length === 0, 'all processes of the killed server are gone');
-    assert.ok(performance.now() - killedAt < 2000, 'it took longer than two seconds');
   } finally {
     child.kill('SIGKILL');
     rmSync(directory, { recursive: true, force: true });

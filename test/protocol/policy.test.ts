@@ -9,6 +9,7 @@ import {
   OPEN_POLICY,
   until,
   whyNoSandbox,
+  type Answer,
   type Session,
 } from '../support/server.js';
 
@@ -52,12 +53,27 @@ test(
   { skip },
   () =>
     withSession(EXAMPLE_POLICY, async ({ client, place, stderr }) => {
-      for (let left = 9; left >= 0; left -= 1) {
-        const { structured } = await execute(client, { code: 'pass' });
-        assert.equal(structured.status, 'ok');
-        assert.equal((structured.limits as { left: number }[])[0]?.left, left);
+      const calls = async () => {
+        const answers: Answer[] = [];
+        for (let n = 0; n < 10; n += 1) answers.push(await execute(client, { code: 'pass' }));
+        return [...answers, await execute(client, { code: 'open("/tmp/ran", "w")' })];
+      };
+      const minute = () => Math.floor(Date.now() / 60_000);
+      let begun = minute();
+      let answers = await calls();
+      if (minute() !== begun) {
+        // The window ended meanwhile. What is in the next one by now is taken out of it by waiting for the one after.
+        begun = minute();
+        while (minute() === begun) await new Promise((resolve) => setTimeout(resolve, 100));
+        answers = await calls();
       }
-      const { text, isError, structured } = await execute(client, { code: 'open("/tmp/ran", "w")' });
+      const last = answers.pop();
+      assert.ok(last !== undefined);
+      for (const [index, { structured }] of answers.entries()) {
+        assert.equal(structured.status, 'ok');
+        assert.equal((structured.limits as { left: number }[])[0]?.left, 9 - index);
+      }
+      const { text, isError, structured } = last;
       assert.equal(isError, true);
       assert.equal(structured.status, 'denied');
       const policy = structured.policy as Record<string, unknown>;
@@ -66,7 +82,7 @@ test(
       assert.equal(policy.retryable, true);
       assert.ok(Number(policy.retryAfterMs) > 0);
       assert.match(text, /^denied: .*\ncode: limit_reached\nrule: \/tools\/code_execute\/limits\/0\nretry: in \d+ s\n/);
-      assert.equal(place.audit().length, 11);
+      assert.equal(place.audit().length % 11, 0);
       assert.match(stderr(), /default: deny/);
       assert.match(stderr(), /code_execute: at most 10 calls a minute for each grant \(code_execute_rate\)/);
     }),

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import signal
+import time
 import unittest
 from unittest import mock
 
@@ -29,6 +31,27 @@ class Bindings(unittest.TestCase):
         with open(__file__, "rb") as file:
             self.assertEqual(kernel.syscall("lseek", file.fileno(), 2**40, os.SEEK_SET), 2**40)
 
+    def test_of_repeated_calls_the_first_that_fails_is_named(self):
+        missing = [(os.fsencode(path), 0o700) for path in ("/nowhere/a", "/nowhere/b")]
+        with self.assertRaisesRegex(FileNotFoundError, "mkdirat b'/nowhere/a': No such file"):
+            kernel.repeat("mkdirat", [(-100, *arguments, 0) for arguments in missing])
+        kernel.repeat("getpid", [(), ()])
+
+    def test_what_the_kernel_does_with_a_signal_is_changed_and_given_back_behind_pythons_back(self):
+        def child():
+            usual = signal.getsignal(signal.SIGINT)
+            before = kernel.handle_signal(signal.SIGINT, kernel.IGNORE)
+            os.kill(os.getpid(), signal.SIGINT)
+            ignored, unchanged = kernel.handle_signal(signal.SIGINT, before), signal.getsignal(signal.SIGINT) is usual
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(10)
+            except KeyboardInterrupt:
+                return [ignored, unchanged, "interrupted"]
+            return None
+
+        self.assertEqual(forked(child), [kernel.IGNORE, True, "interrupted"])
+
     def test_a_process_without_capabilities_has_none_in_any_set(self):
         def child():
             kernel.drop_all_capabilities()
@@ -42,11 +65,12 @@ class Bindings(unittest.TestCase):
     @unittest.skipUnless(CAPABLE, "needs CAP_SETPCAP")
     def test_only_the_named_capabilities_are_kept(self):
         def child():
+            kernel.empty_bounding_set()
             kernel.keep_capabilities(["CAP_KILL", "CAP_SETFCAP"])
             return capabilities()
 
         kept = 1 << 5 | 1 << 31
-        self.assertEqual(forked(child), {"Inh": 0, "Prm": kept, "Eff": kept, "Bnd": kept, "Amb": 0})
+        self.assertEqual(forked(child), {"Inh": 0, "Prm": kept, "Eff": kept, "Bnd": 0, "Amb": 0})
 
     def test_a_capability_that_is_not_held_cannot_be_kept(self):
         def child():
@@ -79,10 +103,10 @@ class Bindings(unittest.TestCase):
         self.assertEqual(forked(child), expected)
         real = kernel._call
 
-        def old(name, detail, arguments):
+        def old(name, details, arguments):
             if name == "close_range":
                 raise kernel.failure(name, errno.ENOSYS)
-            return real(name, detail, arguments)
+            return real(name, details, arguments)
 
         with mock.patch.object(kernel, "_call", old):
             self.assertEqual(forked(child), expected)

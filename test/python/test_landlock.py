@@ -92,6 +92,27 @@ class TheTableOfVersions(unittest.TestCase):
         self.assertEqual((READ | WRITE | EXECUTE) ^ never, landlock.handled(99)[0])
 
 
+class WhatAPersonIsTold(unittest.TestCase):
+    def test_what_a_version_does_not_handle_is_said_to_be_left_to_others_and_what_it_handles_is_not(self):
+        handled = (
+            ("truncating files", 0, landlock.FS_TRUNCATE),
+            ("TCP", 1, landlock.NET_BIND_TCP | landlock.NET_CONNECT_TCP),
+            ("ioctl on devices", 0, landlock.FS_IOCTL_DEV),
+            ("signals and abstract Unix sockets", 2, landlock.SCOPE_SIGNAL | landlock.SCOPE_ABSTRACT_UNIX_SOCKET),
+            ("Unix sockets by path", 0, landlock.FS_RESOLVE_UNIX),
+        )
+        for abi in range(1, 12):
+            guarded, _, left = landlock.describe(abi).partition("leaves to other layers")
+            for words, kind, bits in handled:
+                with self.subTest(abi=abi, words=words):
+                    does = landlock.handled(abi)[kind] & bits == bits
+                    self.assertEqual(words in guarded, does)
+                    self.assertEqual(words in left, not does)
+
+    def test_the_version_is_named(self):
+        self.assertTrue(landlock.describe(2).startswith("ABI 2: "))
+
+
 class WithoutLandlock(unittest.TestCase):
     def test_each_reason_is_told_apart(self):
         for code, words in (
@@ -149,6 +170,20 @@ class ARestrictedProcess(unittest.TestCase):
             self.assertEqual(self.both(lambda path=path: outcome(read, path)), [None, "EACCES"], path)
         for path in (self.at("outside"), self.top, "/", "/proc"):
             self.assertEqual(self.both(lambda path=path: outcome(os.listdir, path)), [None, "EACCES"], path)
+
+    def test_rules_looked_up_before_a_fork_hold_as_others_do_and_take_no_descriptor_of_a_programs(self):
+        rules = landlock.look_up([(path, access) for path, access in self.rules() if os.path.exists(path)])
+        kept = [int.from_bytes(rule[8:], sys.byteorder) for rule in rules]
+        self.addCleanup(lambda: [os.close(fd) for fd in kept])
+        self.assertGreaterEqual(min(kept), 10)
+        self.assertFalse(any(os.get_inheritable(fd) for fd in kept))
+
+        def child():
+            kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+            landlock.restrict([], tcp=True, looked_up=rules)
+            return [outcome(read, self.at(*parts)) for parts in (("inside", "file"), ("readable", "file"), ("outside", "file"))]
+
+        self.assertEqual(forked(child), [None, None, "EACCES"])
 
     def test_it_reads_and_writes_inside_its_rules(self):
         def work():

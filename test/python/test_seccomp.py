@@ -18,7 +18,7 @@ import tempfile
 import unittest
 from unittest import mock
 
-from confine import kernel, seccomp, syscalls
+from confine import kernel, seccomp, shared, syscalls
 from forked import forked
 
 X86_64, AARCH64, I386, ARM = 0xC000003E, 0xC00000B7, 0x40000003, 0x40000028
@@ -307,6 +307,14 @@ class TheArguments(Asking):
         for pointer in (0x7FFF12345678, 0x700000000000, 0x1000):
             self.assertEqual(ask("prlimit64", 1234, 7, pointer, 0), "EPERM")
 
+    def test_the_warden_keeps_its_processor_and_its_turn(self):
+        ask = self.asking()
+        for name in ("sched_setaffinity", "sched_setparam", "sched_setscheduler"):
+            self.assertEqual([ask(name, pid, 0, 0x1000) for pid in (0, 2, 1)], [ALLOW, ALLOW, "EPERM"])
+        process, group, user = 0, 1, 2
+        self.assertEqual([ask("setpriority", process, pid, 5) for pid in (0, 2, 1)], [ALLOW, ALLOW, "EPERM"])
+        self.assertEqual([ask("setpriority", group, 0, 5), ask("setpriority", user, 0, 5)], [ALLOW, "EPERM"])
+
 
 class TheFilterAsAProgramOnX86_64(OnX86_64, TheFilterAsAProgram, unittest.TestCase):
     pass
@@ -322,6 +330,16 @@ class TheArgumentsOnX86_64(OnX86_64, TheArguments, unittest.TestCase):
 
 class TheArgumentsOnAarch64(OnAarch64, TheArguments, unittest.TestCase):
     pass
+
+
+class TheFilterOfSharedNamespaces(unittest.TestCase):
+    def test_compiled_ahead_it_is_in_each_process_what_it_would_have_been_compiled_there(self):
+        for own_id in (True, False):
+            for abi in (1, 4, 9):
+                ahead = shared.filter_program(own_id, abi)
+                there = shared.filter_program(own_id, abi, os.getpid())
+                self.assertEqual(shared.for_this_process(ahead), there, (own_id, abi))
+                self.assertEqual(ahead == there, own_id)
 
 
 class TheTables(unittest.TestCase):

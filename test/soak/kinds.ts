@@ -1,7 +1,8 @@
 /** The calls a soak is mixed of. Each says what its answer has to be; one more kind is one more entry here. */
 
 import { randomBytes } from 'node:crypto';
-import { programOf, type Canaries } from '../attack/attack.js';
+import { programOf } from '../attack/attack.js';
+import type { Canaries } from '../attack/canaries.js';
 import { attacks as files } from '../attack/files.js';
 import { attacks as kernel } from '../attack/kernel.js';
 import { attacks as network } from '../attack/network.js';

@@ -260,6 +260,7 @@ await Promise.all(live.map(({ client }) => client.close()));
 // What a killed server left, the next one sweeps.
 await (await start(0)).client.close();
 await canaries.close();
+await takeAwayPlanted();
 
 const runIds = place.audit().map(({ runId }) => String(runId));
 const chain = spawnSync(process.execPath, [MAIN, 'audit', 'verify', ...place.flags.slice(2, 4)], { encoding: 'utf8' });

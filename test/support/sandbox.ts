@@ -136,9 +136,9 @@ export interface Unconfined {
  */
 export async function unconfined(
   code: string,
-  options: { env?: NodeJS.ProcessEnv; stdin?: string } = {},
+  options: { env?: NodeJS.ProcessEnv; stdin?: string; parent?: string } = {},
 ): Promise<Unconfined> {
-  const directory = mkdtempSync(join(tmpdir(), 'control-'));
+  const directory = mkdtempSync(join(options.parent ?? tmpdir(), 'control-'));
   try {
     const child = spawn(PYTHON, ['-I', '-c', code], {
       cwd: directory,

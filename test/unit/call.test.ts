@@ -92,6 +92,7 @@ function bench(options: BenchOptions = {}): Bench {
     audit: {
       path: null,
       ready: () => Promise.resolve(),
+      prime: () => Promise.resolve(),
       write: (record) => {
         lines.push(record);
         return Promise.resolve();

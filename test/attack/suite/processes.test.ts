@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { after, test } from 'node:test';
 import { once } from 'node:events';
+import { amongProcesses } from '../../support/own-processes.js';
 import { openSandbox, processes, until } from '../../support/sandbox.js';
 import { attackTests } from '../attack.js';
 import { attacks } from '../processes.js';
@@ -15,7 +16,7 @@ attackTests('processes', attacks, sandbox);
 const bystander = spawn('sleep', ['3600']);
 after(() => bystander.kill('SIGKILL'));
 
-for (const [name, code] of [
+const RAMPAGES = [
   [
     'kill(-1) with every signal',
     'import os, signal\nfor s in (15, 1, 2, 10, 12, 19, 9):\n    try: os.kill(-1, s)\n    except OSError: pass',
@@ -28,7 +29,15 @@ for (const [name, code] of [
     'killpg of every number there is',
     'import os\nfor pid in range(1, 1 << 16):\n    if pid == os.getpgid(0): continue\n    try: os.killpg(pid, 9)\n    except OSError: pass',
   ],
-] as const) {
+] as const;
+
+for (const [name, code] of RAMPAGES) {
+  test(`processes, control: ${name} hits others where nothing is between`, { skip: sandbox.missing }, async (t) => {
+    const { missing, killed } = await amongProcesses(code);
+    if (missing !== null) t.skip(`needs a process namespace around it: ${missing}`);
+    else assert.ok(killed);
+  });
+
   test(`processes: ${name} spares everything outside`, { skip: sandbox.missing }, async () => {
     const outcome = await sandbox.run(code);
     assert.ok(['ok', 'killed'].includes(outcome.status), outcome.reason);

@@ -8,7 +8,9 @@ import { test } from 'node:test';
 import type { StepOutcome } from '../../../src/sandbox.js';
 import { openSandbox } from '../../support/sandbox.js';
 import { inSessions, openTestSession, type TestSession } from '../../support/session.js';
+import { inNaiveSession } from '../../support/naive-session.js';
 import { attackTests, py, type Attack } from '../attack.js';
+import { pretenders } from '../session.js';
 
 const sandbox = await openSandbox({ warm: 1 });
 const skip = sandbox.missing;
@@ -62,95 +64,13 @@ return socket.recv_fds(s, 100, 5)[1]`,
 ];
 attackTests('session', ATTACKS, inSessions(sandbox));
 
-/** Each may cost its own session, or just its step; it never costs another, and is never believed. */
-const PRETENDERS: readonly { readonly name: string; readonly code: string; readonly next?: string }[] = [
-  { name: 'says that it has ended while it goes on', code: 'import os\nos.write(3, b"e\\0")\nwhile True: pass' },
-  { name: 'answers twice', code: 'import os\nos.write(3, b"e\\0e\\0e\\0hhh" * 100)' },
-  { name: 'says nonsense on its control socket', code: 'import os\nos.write(3, os.urandom(4096))' },
-  { name: 'closes its control socket', code: 'import os\nos.close(3)' },
-  { name: 'closes its word', code: 'import os\nos.close(4)' },
-  { name: 'forges its word', code: 'import os\nos.write(4, b\'{"result": "forged", "error": null}\')' },
-  {
-    name: 'has a child say that it has ended',
-    code: 'import os, time\nif os.fork() == 0:\n    os.write(3, b"e\\0"); os._exit(0)\ntime.sleep(0.2)\nx = "mine"',
-    next: 'x',
-  },
-  {
-    name: 'forks no worker when it is asked',
-    code: 'import ctypes, sys\nstates = next(f for f in [sys._getframe(n) for n in range(1, 4)] if "_fork" in f.f_globals).f_globals\nstates["_fork"] = lambda: 1',
-  },
-  {
-    name: 'has another process say hello for it',
-    code: `import os, sys, time
-states = next(f for f in [sys._getframe(n) for n in range(1, 4)] if "_fork" in f.f_globals).f_globals
-real = os.fork
-def fork():
-    if real() == 0:
-        os.write(5 if False else 3, b"h"); os._exit(0)
-    return real()
-states["_fork"] = fork`,
-  },
-  {
-    name: 'says hello itself, as the state that it is',
-    code: `import os, sys
-states = next(f for f in [sys._getframe(n) for n in range(1, 4)] if "_fork" in f.f_globals).f_globals
-def fork():
-    for fd in range(5, 64):
-        try: os.write(fd, b"h")
-        except OSError: pass
-    return os.getpid()
-states["_fork"] = fork`,
-  },
-  {
-    name: 'kills every process that it sees',
-    code: 'import os\nfor pid in range(2, 1 << 15):\n    if pid != os.getpid():\n        try: os.kill(pid, 9)\n        except OSError: pass',
-  },
-  {
-    name: 'stops every process that it sees',
-    code: 'import os\nfor pid in range(2, 1 << 15):\n    if pid != os.getpid():\n        try: os.kill(pid, 19)\n        except OSError: pass',
-  },
-  {
-    name: 'writes into the memory of the state before it',
-    code: `import os
-for name in os.listdir("/proc"):
-    if name.isdigit() and int(name) not in (1, os.getpid()):
-        try:
-            for line in open(f"/proc/{name}/maps"):
-                if " rw-p " in line and "[stack]" in line:
-                    low, high = (int(part, 16) for part in line.split()[0].split("-"))
-                    with open(f"/proc/{name}/mem", "r+b", 0) as memory:
-                        memory.seek(low); memory.write(os.urandom(high - low))
-        except OSError: pass`,
-  },
-  {
-    name: 'leaves processes that fork on and on, in sessions of their own',
-    code: `import os, time
-def on():
-    while True:
-        try:
-            if os.fork() == 0: os.setsid()
-        except OSError: pass
-        time.sleep(0.001)
-if os.fork() == 0: on()
-time.sleep(0.1)`,
-  },
-  {
-    name: 'leaves a process whose first thread has ended',
-    code: `import ctypes, os, threading, time
-if os.fork() == 0:
-    threading.Thread(target=lambda: time.sleep(3600), daemon=True).start()
-    ctypes.CDLL(None).syscall({"x86_64": 60}.get(os.uname().machine, 93), 0)
-time.sleep(0.2)`,
-  },
-];
-
 /** The step that pretends, and one from the same state; both are answered, whatever with. */
 async function pretend(session: TestSession, code: string, next: string): Promise<StepOutcome[]> {
   const limits = { timeoutSeconds: 2 };
   return [await session.step(code, { limits }), await session.step(next, { limits })];
 }
 
-for (const { name, code, next = '1 + 1' } of PRETENDERS) {
+for (const { name, code, next } of pretenders) {
   test(`session: a state that ${name} loses its own session at most`, { skip }, async () => {
     const bystander = await openTestSession(sandbox);
     const session = await openTestSession(sandbox);
@@ -173,6 +93,24 @@ for (const { name, code, next = '1 + 1' } of PRETENDERS) {
     }
   });
 }
+
+for (const { name, code, next, answer } of pretenders) {
+  test(`session, control: a state that ${name} costs a naive server more, or is believed`, { skip }, async (t) => {
+    const { missing, ...said } = await inNaiveSession(code, next);
+    if (missing !== null) {
+      t.skip(`not to be run without a process namespace around it: ${missing}`);
+      return;
+    }
+    const honest = { first: 'None', next: answer, bystander: "'untouched'", left: false };
+    assert.notDeepEqual(said, honest);
+  });
+}
+
+test('session, control: the naive server serves honest programs', { skip }, async (t) => {
+  const { missing, ...said } = await inNaiveSession('x = 2', 'x');
+  if (missing !== null) t.skip(missing);
+  else assert.deepEqual(said, { first: 'None', next: '2', bystander: "'untouched'", left: false });
+});
 
 test(
   'session: a state that arranges to be continued between two steps ends its session, with a sentence',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { layerTable } from '../../../src/commands/doctor.js';
+import { holding, layerTable } from '../../../src/commands/doctor.js';
 
 test('each layer has a line with yes or no, and a missing one its fix', () => {
   assert.deepEqual(
@@ -16,4 +16,16 @@ test('each layer has a line with yes or no, and a missing one its fix', () => {
       'no   seccomp         not built in',
     ],
   );
+});
+
+test('a cgroup that a tier makes no use of is not said to hold', () => {
+  const found = (available: boolean) => [{ layer: 'cgroup', available, detail: '', fix: null }];
+  const line = (...asked: Parameters<typeof holding>) => holding(...asked).filter((one) => one.includes('cgroup'));
+  assert.match(line('strict', [], found(true)).join(), /^ {2}on {3}cgroup: /);
+  assert.match(line('strict', [], found(false)).join(), /^ {2}no {3}cgroup: is not to be had here/);
+  assert.match(
+    line('strict', ['pid namespace'], found(true)).join(),
+    /^ {2}no {3}cgroup: is used only in tier "strict"/,
+  );
+  assert.match(line('confined', [], found(true)).join(), /^ {2}no {3}cgroup: is used only in tier "strict"/);
 });

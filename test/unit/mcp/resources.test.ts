@@ -4,7 +4,7 @@ import { EventEmitter } from 'node:events';
 import { after, test } from 'node:test';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { InMemoryTransport } from '@modelcontextprotocol/sdk/inMemory.js';
-import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+import { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import { ResourceListChangedNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
 import { createFileStore } from '../../../src/files/store.js';
 import { serveResources } from '../../../src/mcp/resources.js';
@@ -13,7 +13,7 @@ const store = createFileStore();
 after(() => store.close());
 
 async function connect(grant: string): Promise<Client> {
-  const mcp = new McpServer({ name: 'test', version: '1' }, { capabilities: { resources: { listChanged: true } } });
+  const mcp = new Server({ name: 'test', version: '1' }, { capabilities: { resources: { listChanged: true } } });
   serveResources(mcp, store, grant);
   const client = new Client({ name: 'test', version: '1' });
   const [one, other] = InMemoryTransport.createLinkedPair();
