@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: More likely to be chosen when memory runs out than the server and what else the user runs (proc(5), oom_score_adj).
 _OOM_SCORE = b"500"
+#: How long a warden may take to end what is below it before that is done for it. Node gives all of them two seconds (zygote.ts).
+_ENDING_SECONDS = 0.7
 #: For the directories on the way to those of the runs: the ids of the runs pass through, and can't list.
 PASSABLE = 0o711
 
@@ -99,6 +101,7 @@ def guard(zygote: int, place: workspace.Workspace) -> NoReturn:
         if pid == zygote:
             break
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    processes.let_end(processes.children(), _ENDING_SECONDS)  # its wardens, which are ours now, have been told by its end
     processes.end_all_below()
     place.remove()
     os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
@@ -162,11 +165,12 @@ class Wards:
         scratch.sweep(self._root, frozenset((*self.pids, os.getpid())))
 
     def end_all(self) -> None:
-        """End every sandbox."""
+        """End every sandbox, and take away what they leave: the launcher, which would, may have been killed."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        processes.let_end(list(self.pids), _ENDING_SECONDS)
         processes.end_all_below()
+        scratch.sweep(self._root)
 
     def _end(self, *_: object) -> None:
         self.end_all()
-        scratch.sweep(self._root)
         os._exit(1)

@@ -16,12 +16,14 @@ never incomplete.
 Each guards those below it. The warden's end makes its processes the zygote's, the zygote's end makes them the launcher's; both kill what
 they inherit. And each is told when the one above it ends, and then ends all below: any two of them can be killed and nothing survives. If all three are
 killed at once, the program's first process ends with its warden, and what it started may stay: the next start finds it by what no process can take off
-again (``end_orphans``).
+again (``end_orphans``). A warden is told to end, and only what it does not end is stopped and killed: who is stopped, and loses who
+stopped it, hears nothing any more.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time
 
@@ -163,6 +165,31 @@ def kill_tree(pid: int, spared: frozenset[int] = frozenset()) -> None:
         tell(found, signal.SIGKILL)
 
 
+def let_end(pids: list[int], seconds: float) -> None:
+    """Tell processes that end what is below them to do so (SIGTERM), and wait until they have, or the time is up. They are not reaped.
+
+    To stop them instead, as kill_tree does with what is hostile, would leave them stopped for ever, should we be killed ourselves before the rest.
+    """
+    waiting = select.poll()
+    left: dict[int, int] = {}
+    for pid in pids:
+        try:
+            fd = os.pidfd_open(pid)
+        except OSError:
+            continue  # it has gone
+        waiting.register(fd, select.POLLIN)
+        left[fd] = pid
+        tell(pid, signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    while left and time.monotonic() < deadline:
+        for fd, _ in waiting.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            waiting.unregister(fd)
+            del left[fd]
+            os.close(fd)
+    for fd in left:
+        os.close(fd)
+
+
 def _stands_still(pid: int) -> bool:
     fields = stat_fields(str(pid))
     return fields is None or fields[0] in (b"T", b"t", b"Z", b"X")
@@ -185,11 +212,16 @@ def end_all_below(spared: frozenset[int] = frozenset()) -> None:
         time.sleep(_ROUND_SECONDS)
 
 
+def children() -> list[int]:
+    """The children of this process, and on a kernel that does not say which those are, theirs too."""
+    own = _children(os.getpid())
+    return _below_by_parents(os.getpid(), frozenset()) if own is None else own
+
+
 def _reap(spared: frozenset[int]) -> bool:
     """Reap dead children but ``spared``. Whether there are others left."""
     left = False
-    children = _children(os.getpid())
-    for child in _below_by_parents(os.getpid(), spared) if children is None else children:
+    for child in children():
         if child in spared:
             continue
         try:

@@ -192,6 +192,8 @@ class Session:
         self._files_of: int | None = 0
         #: A step that was made ready ahead, and the state it begins in.
         self._ahead: tuple[int, Step] | None = None
+        #: The step that is under way.
+        self._running: Step | None = None
         #: Processes that were dropped and are on their way out, which takes its time with much memory: number and pidfd.
         self._dying: list[tuple[int, int]] = []
         self._clocks: dict[int, int] = {}
@@ -272,16 +274,25 @@ class Session:
             self._store.drop(state.files)
         if self._files_of == number:
             self._files_of = None
-        _reap_children()
+        self._reap()
 
     def _let_go_of_ahead(self) -> None:
         if self._ahead is not None:
             self._dying.append((self._ahead[1].worker.pid, self._ahead[1].discard()))
             self._ahead = None
+            self._reap()
+
+    def _reap(self) -> None:
+        """Reap the dead. A step that is under way takes the status of its worker as it does so: whoever reaps first is the only one to be told."""
+        if self._running is not None:
+            self._running.reap()
+        else:
             _reap_children()
 
     def _make_ready(self, number: int) -> None:
         """See that a step is ready that begins in a state; there is none when the state is lost, or there are too many."""
+        if self._ahead is not None and not self._ahead[1].worker.is_alive:
+            self._let_go_of_ahead()  # killed while it waited, and not by the code that it was to run
         if self._ahead is not None or number not in self._states or len(self._states) >= states.MAX_STATES:
             return
         forked = self._fork(number)
@@ -407,6 +418,7 @@ class Session:
             self._bring_back(start)
             return start
         self._ahead = None
+        self._running = step
         job = {**limits, "step": worker.depth, "directory": self._states[start].directory}
         if self._group is not None:
             # The step's own limits are kept by its meter: the cgroup has all the states in it, too.
@@ -423,6 +435,7 @@ class Session:
             step.watch()
         self._incoming += step.incoming if len(step.incoming) < 5 else b""
         made = self._end(step, start)
+        self._running = None
         if made is None:
             if start in self._states:
                 self._bring_back(start)

@@ -14,10 +14,9 @@ import struct
 
 #: So few sockets can't hold much (``shrink_tcp`` sees to the large kind).
 _FEW = 16
-#: The most that one socket holds if the kernel does not tell: the send and the receive buffer at their limit (socket(7), wmem_max, doubled).
-_MOST_BYTES = 2 * 2 * 212_992
-#: The same of a Unix socket whose buffer can't be made larger (shared.py): what is sent is the sender's until it is read, the last piece may reach beyond.
-_MOST_UNIX_BYTES = 2 * 212_992
+#: The limits of a socket's buffers, which the kernel doubles, and what they are where nobody changed them (socket(7)).
+_LIMITS = ("wmem_max", "rmem_max", "wmem_default")
+_USUAL_LIMIT_BYTES = 212_992
 
 # linux/netlink.h, linux/sock_diag.h, linux/unix_diag.h, linux/inet_diag.h
 _NETLINK_SOCK_DIAG = 4
@@ -62,7 +61,7 @@ def buffered_bytes() -> int:
                     total += _ask(asking, request, _INET_MESSAGE_BYTES, _INET_DIAG_SKMEMINFO)
             return total
     except OSError:
-        return count * _MOST_BYTES  # a kernel that can't tell: suppose the worst
+        return count * _most_bytes()  # a kernel that can't tell: suppose the worst
 
 
 def most_buffered_bytes(pids: list[str], enough_bytes: int) -> int:
@@ -74,17 +73,44 @@ def most_buffered_bytes(pids: list[str], enough_bytes: int) -> int:
     lets as many be under way for each user as one process may open (unix(7), RLIMIT_NOFILE).
     """
     found: set[str] = set()
+    most_each = _most_unix_bytes()
     for pid in pids:
         try:
             for descriptor in os.listdir(f"/proc/{pid}/fd"):
                 link = os.readlink(f"/proc/{pid}/fd/{descriptor}")
                 if link.startswith("socket:"):
                     found.add(link)
-                    if len(found) * _MOST_UNIX_BYTES > enough_bytes:
-                        return len(found) * _MOST_UNIX_BYTES
+                    if len(found) * most_each > enough_bytes:
+                        return len(found) * most_each
         except OSError:
             continue  # it ended, or closed one
-    return len(found) * _MOST_UNIX_BYTES if len(found) > _FEW else 0
+    return len(found) * most_each if len(found) > _FEW else 0
+
+
+def _most_bytes() -> int:
+    """The most that one socket holds: both its buffers at their limit."""
+    return 2 * (_limits["wmem_max"] + _limits["rmem_max"])
+
+
+def _most_unix_bytes() -> int:
+    """The same of a Unix socket whose buffer can't be made larger (shared.py): what is sent is the sender's until it is read, the last piece may reach beyond."""
+    return 2 * _limits["wmem_default"]
+
+
+def read_limits() -> dict[str, int]:
+    """What the machine allows the buffers of a socket, by the names of socket(7), bytes; never less than is usual."""
+    found: dict[str, int] = {}
+    for name in _LIMITS:
+        try:
+            with open(f"/proc/sys/net/core/{name}", "rb", buffering=0) as file:
+                found[name] = max(_USUAL_LIMIT_BYTES, int(file.read(64)))
+        except (OSError, ValueError):
+            found[name] = _USUAL_LIMIT_BYTES
+    return found
+
+
+#: Read before there is a network namespace, which need not show them.
+_limits = read_limits()
 
 
 def _used() -> int:

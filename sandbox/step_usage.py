@@ -147,4 +147,4 @@ def _ticks(pid: int) -> int:
 
 
 def _status_bytes(pid: int, wanted: tuple[bytes, ...]) -> int:
-    return sum(int(line.split()[1]) * _KB for line in usage.read(f"/proc/{pid}/status").splitlines() if line.startswith(wanted))
+    return sum(int(line.split()[1]) * _KB for line in usage.read(f"/proc/{pid}/status").split(b"\n") if line.startswith(wanted))

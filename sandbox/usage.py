@@ -131,7 +131,11 @@ class Meter:
 
 
 def read(path: str) -> bytes:
-    """What is in a file of /proc; nothing when its process is gone."""
+    """What is in a file of /proc; nothing when its process is gone.
+
+    Its lines end with a newline alone: the kernel escapes that in the name of a process, which is the program's to choose, and leaves a carriage return as it
+    is (proc_task_name in fs/proc/array.c), at which ``splitlines`` would begin another.
+    """
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read(8192)
@@ -153,12 +157,12 @@ def exact(name: str) -> int:
 
 
 def _resident(name: str) -> int:
-    return sum(int(line.split()[1]) * _KB for line in read(f"/proc/{name}/status").splitlines() if line.startswith(b"VmRSS:"))
+    return sum(int(line.split()[1]) * _KB for line in read(f"/proc/{name}/status").split(b"\n") if line.startswith(b"VmRSS:"))
 
 
 def page_tables(name: str) -> int:
     """Memory that one process's page tables take, in bytes."""
-    for line in read(f"/proc/{name}/status").splitlines():
+    for line in read(f"/proc/{name}/status").split(b"\n"):
         if line.startswith(b"VmPTE:"):
             return int(line.split()[1]) * _KB
     return 0

@@ -4,7 +4,7 @@ Theory of operation
 -------------------
 The zygote forks the warden into a new process namespace, with one connection to Node. The warden makes the rest of
 the sandbox (``_make``), forks the program, which confines itself, and says ``R`` to Node: a ready sandbox waits, at no cost, in
-a read. When the job has come it goes to the program, and one poll loop (``_watch``) runs until the program's first process
+a look at its connection. When the job has come it goes to the program, and one poll loop (``_watch``) runs until the program's first process
 has ended or a limit is reached. Then everything in the namespace is killed, first, and what is left in the pipes is
 read, second: nobody can write to them any more, so there is an end to it.
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import traceback
 
@@ -47,32 +48,42 @@ def main(connection: socket.socket, pid: int, outer_uid: int, settings: Settings
     status = 1
     group = None
     try:
-        # Neither the program nor anything else without capabilities may look into this process (ptrace(2), proc(5)).
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-        if settings.own_processes:
-            kernel.handle_signal(signal.SIGCHLD, kernel.DEFAULT)
-        else:
-            _outlive_no_one(settings.zygote)
         try:
-            group = _make_group(settings, pid)
-            child = make(outer_uid, settings, group)
-            if not settings.own_processes and os.getppid() != settings.zygote:
-                raise frames.Broken(_ZYGOTE_ENDED)
-        except Unmade as error:
-            _send_all(connection, b"F", json.dumps({"layer": error.layer, "message": str(error)}).encode())
-        else:
-            run = Run(connection, child, group)
-            run.rehearse()
-            _send_all(connection, b"R", json.dumps({"pid": pid}).encode())
-            _serve(connection, run)
-            status = 0
-    except (frames.Broken, BrokenPipeError, ConnectionResetError):
-        status = 0  # Node let go of this sandbox: with process 1, all of it goes
-    except BaseException:
-        traceback.print_exc()  # to the zygote's stderr, for people; Node sees the connection end
+            # Neither the program nor anything else without capabilities may look into this process (ptrace(2), proc(5)).
+            kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+            if settings.own_processes:
+                kernel.handle_signal(signal.SIGCHLD, kernel.DEFAULT)
+            else:
+                _outlive_no_one(settings.zygote)
+            try:
+                group = _make_group(settings, pid)
+                child = make(outer_uid, settings, group)
+                if not settings.own_processes and os.getppid() != settings.zygote:
+                    raise frames.Broken(_ZYGOTE_ENDED)
+            except Unmade as error:
+                _send_all(connection, b"F", json.dumps({"layer": error.layer, "message": str(error)}).encode())
+            else:
+                run = Run(connection, child, group)
+                run.rehearse()
+                waiting = select.poll()
+                waiting.register(connection, select.POLLIN)
+                waiting.register(run.ended, select.POLLIN)
+                _send_all(connection, b"R", json.dumps({"pid": pid}).encode())
+                if connection.fileno() not in [fd for fd, _ in waiting.poll()]:
+                    raise frames.Broken("the program was killed before it had a job")  # as when memory runs out: nobody is to get this sandbox
+                _serve(connection, run)
+                status = 0
+        except (frames.Broken, BrokenPipeError, ConnectionResetError):
+            status = 0  # Node let go of this sandbox: with process 1, all of it goes
+        except BaseException:
+            traceback.print_exc()  # to the zygote's stderr, for people; Node sees the connection end
+        finally:
+            if not settings.own_processes:
+                # The zygote and Node may end at the same time: the second word must not break off what the first one began.
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
     finally:
-        connection.close()
         try:
+            connection.close()
             clear_away(settings)
             if group is not None:
                 identity.take_files_back()

@@ -1,6 +1,7 @@
 /** The command line: which command, which flags, and what a wrong one is answered with. */
 import { UsageError, type Command } from './command.js';
 import { packageVersion } from './package.js';
+import { safeLine } from './terminal.js';
 
 /** Wrong usage: answered with the usage and exit status 2. */
 const USAGE_STATUS = 2;
@@ -45,7 +46,7 @@ export async function cli(argv: readonly string[]): Promise<number> {
   const [name, flags] = first.startsWith('-') ? ['serve', argv] : [first, rest];
   const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (load === undefined) {
-    process.stderr.write(`cordon: unknown command ${JSON.stringify(name)}\n\n${HELP}`);
+    process.stderr.write(`cordon: unknown command ${safeLine(JSON.stringify(name))}\n\n${HELP}`);
     return USAGE_STATUS;
   }
   const command = await load();
@@ -58,7 +59,9 @@ export async function cli(argv: readonly string[]): Promise<number> {
   } catch (error) {
     if (!isUsageError(error)) throw error;
     // "Unknown option '--foo'. To specify a positional …": the first sentence is what a person needs.
-    process.stderr.write(`cordon ${name}: ${error.message.replace(/\. To specify .*$/s, '')}\n\n${command.help}`);
+    process.stderr.write(
+      `cordon ${name}: ${safeLine(error.message.replace(/\. To specify .*$/s, ''))}\n\n${command.help}`,
+    );
     return USAGE_STATUS;
   }
 }

@@ -22,6 +22,7 @@ import { createSessions, type SessionCaps } from './sessions/sessions.js';
 import { chooseState, StateChoiceError, stateDirectory, type StateChoice } from './state/choice.js';
 import { MEMORY, openDatabase, type Database } from './state/database.js';
 import { openRedis } from './state/redis.js';
+import { safeLines } from './terminal.js';
 
 /** A policy with errors, or a wrong word on the command line; everything else that stops the start is 1. */
 const WRONG_STATUS = 2;
@@ -116,7 +117,7 @@ export async function start(options: StartOptions): Promise<Started> {
     const onStore = (failure: Error | null): void => {
       const what =
         failure === null ? `the state ${shown} is in use again` : `${failure.message} Limited calls are denied.`;
-      process.stderr.write(`cordon: ${what}\n`);
+      process.stderr.write(`cordon: ${safeLines(what)}\n`);
     };
 
     let held = loaded;
@@ -137,7 +138,9 @@ export async function start(options: StartOptions): Promise<Started> {
       },
       onRefused(error) {
         const source = held.source;
-        process.stderr.write(`cordon: an edit of the policy is refused, the one before it stays: ${error.message}\n`);
+        process.stderr.write(
+          `cordon: an edit of the policy is refused, the one before it stays: ${safeLines(error.message)}\n`,
+        );
         void audit.note({ kind: 'policy_refused', source, policyHash: held.hash, problems: problemsOf(error) });
       },
     });

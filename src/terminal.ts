@@ -26,6 +26,11 @@ export function safeLine(text: string): string {
     .replace(/[\p{Zl}\p{Zp}\p{Bidi_Control}]/gu, '\uFFFD');
 }
 
+/** The same for a text of several lines of ours, each of which ends with a newline and nothing else. */
+export function safeLines(text: string): string {
+  return text.split('\n').map(safeLine).join('\n');
+}
+
 function visible(character: string): string {
   return character === '\n' || character === '\t' || character === '\r' ? character : picture(character);
 }

@@ -9,6 +9,7 @@ import { UsageError } from '../command.js';
 import { chooseState, stateDirectory, StateChoiceError } from '../state/choice.js';
 import { openDatabase, StateError } from '../state/database.js';
 import { print, printJson, table } from './policy/print.js';
+import { safeLine, safeLines } from '../terminal.js';
 
 export const help = `cordon approve: answer the calls that the policy wants a person to approve
 
@@ -59,7 +60,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     const path = statePath(values.state);
     if (!existsSync(path)) {
       // Looking must not make what it looks for.
-      process.stderr.write(`cordon approve: nothing waits: there is no state ${path}\n`);
+      process.stderr.write(`cordon approve: nothing waits: there is no state ${safeLine(path)}\n`);
       return command === 'list' ? 0 : 1;
     }
     const database = openDatabase(path);
@@ -74,7 +75,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     }
   } catch (error) {
     if (!(error instanceof StateError) && !(error instanceof StateChoiceError)) throw error;
-    process.stderr.write(`cordon approve: ${error.message}\n`);
+    process.stderr.write(`cordon approve: ${safeLines(error.message)}\n`);
     return error instanceof StateChoiceError ? 2 : 1;
   }
 }

@@ -8,6 +8,7 @@ import { jobLimits, type SandboxSettings } from '../policy/schema.js';
 import type { LayerReport, Tier } from '../sandbox.js';
 import { readPolicy, StartRefused } from '../startup.js';
 import { printJson } from './policy/print.js';
+import { safeLines } from '../terminal.js';
 
 export const help = `cordon doctor: what confines programs on this machine, and what is missing
 
@@ -51,7 +52,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     from = `${loaded.source} (${origin})`;
   } catch (error) {
     if (!(error instanceof StartRefused)) throw error;
-    process.stderr.write(`cordon doctor: ${error.message}\n`);
+    process.stderr.write(`cordon doctor: ${safeLines(error.message)}\n`);
     return error.status;
   }
   const { tier, layers, interpreter, problem } = await probe(settings.python);

@@ -15,6 +15,7 @@ import { report, save } from './run/report.js';
 import { createScreen, type Screen } from './run/screen.js';
 import { exitStatus, STATUS_PIPE_CLOSED, STATUS_UNAVAILABLE } from './run/status.js';
 import { terminalForm } from './terminal-form.js';
+import { safeLines } from '../terminal.js';
 
 export const help = `cordon run: run one Python program the way a tool call would: policy, sandbox, audit
 
@@ -90,7 +91,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     };
   } catch (error) {
     if (!(error instanceof StartRefused) && !(error instanceof InputError)) throw error;
-    process.stderr.write(`cordon run: ${error.message}\n`);
+    process.stderr.write(`cordon run: ${safeLines(error.message)}\n`);
     return STATUS_UNAVAILABLE;
   }
 

@@ -6,6 +6,7 @@ import { keepHeapSmall } from '../heap.js';
 import { packageVersion } from '../package.js';
 import type { LimitRule, Policy } from '../policy/schema.js';
 import { start, StartRefused, type Started } from '../startup.js';
+import { safeLines } from '../terminal.js';
 
 export const help = `cordon serve: serve MCP over stdin and stdout; the default command
 
@@ -62,12 +63,12 @@ export async function main(argv: readonly string[]): Promise<number> {
     started = await start({ ...values, onProbing: () => (loadMcp = importMcp()) });
   } catch (error) {
     if (!(error instanceof StartRefused)) throw error;
-    process.stderr.write(`cordon: not started: ${error.message}\n`);
+    process.stderr.write(`cordon: not started: ${safeLines(error.message)}\n`);
     return error.status;
   }
   const { rooms, backend, loaded } = started;
   const [{ createServer }, { serveStdio }] = await (loadMcp ?? importMcp());
-  process.stderr.write(greeting(started));
+  process.stderr.write(safeLines(greeting(started)));
   keepHeapSmall();
 
   const server = createServer(rooms, GRANT, packageVersion(), presentation);

@@ -39,10 +39,13 @@ export class PolicyError extends Error {
     problems: readonly PolicyProblem[],
     options?: ErrorOptions,
   ) {
-    super(messageOf(source, problems), options);
+    super(messageOf(oneLine(source), problems), options);
     this.problems = problems.slice(0, maxProblems);
   }
 }
+
+/** The name of a file may hold the end of a line. */
+const oneLine = (name: string): string => name.replace(/[\n\r\p{Zl}\p{Zp}]/gu, '\uFFFD');
 
 export interface LoadedPolicy {
   /** Frozen, with all defaults filled in. */

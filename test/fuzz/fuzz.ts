@@ -1,11 +1,14 @@
 /**
- * `npm run fuzz -- [--seconds N] [--target NAME] [--seed N]`: every target in turn, for N seconds each (60 by default), guided by coverage: an
+ * `npm run fuzz -- [--seconds N] [--target NAME] [--seed N]`: every target in turn, Node's and the far side's (py-…, test/python/fuzz), for N seconds each (60 by default), guided by coverage: an
  * input that reaches code that none reached before becomes one to begin from. An input that breaks a promise is written to
  * `fuzz-NAME-SHA.bin` in the working directory, and the exit status is 1.
  */
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { PYTHON } from '../support/sandbox.js';
 import { watchCoverage } from './coverage.js';
 import { generator, mutate } from './mutate.js';
 import type { FuzzTarget } from './target.js';
@@ -72,8 +75,9 @@ const { values } = parseArgs({
   },
 });
 const chosen = targets.filter(({ name }) => values.target === undefined || values.target === name);
-if (chosen.length === 0 || !(Number(values.seconds) > 0)) {
-  console.error(`expected --seconds N and --target one of ${targets.map(({ name }) => name).join(', ')}`);
+const isFar = values.target === undefined || values.target.startsWith('py-');
+if ((chosen.length === 0 && !isFar) || !(Number(values.seconds) > 0)) {
+  console.error(`expected --seconds N and --target one of ${targets.map(({ name }) => name).join(', ')}, or py-…`);
   process.exit(2);
 }
 console.log(`seed ${values.seed}`);
@@ -83,4 +87,20 @@ for (const target of chosen) {
     `${target.name.padEnd(12)}${String(cases).padStart(9)} inputs, ${kept} to begin from${broken === null ? '' : `\n  BROKEN ${broken}`}`,
   );
   if (broken !== null) process.exitCode = 1;
+}
+if (isFar) {
+  /** From dist/test/fuzz. */
+  const root = fileURLToPath(new URL('../../..', import.meta.url));
+  const args = [
+    '--seconds',
+    values.seconds,
+    '--seed',
+    values.seed,
+    ...(values.target ? ['--target', values.target] : []),
+  ];
+  const far = spawnSync(PYTHON, ['-B', '-m', 'fuzz', ...args], {
+    stdio: 'inherit',
+    env: { ...process.env, PYTHONPATH: `${root}/sandbox:${root}/test/python` },
+  });
+  if (far.status !== 0) process.exitCode = 1;
 }

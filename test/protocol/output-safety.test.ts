@@ -165,3 +165,30 @@ test('the words of a policy steer no terminal', { skip }, async () => {
     place.remove();
   }
 });
+
+/** What an agent may have named, as a file or an option, and a script then passes on. */
+const NAMED = `a\u001b]52;c;QQ\u0007\u009b2J\u001bPq\u202Eb\r${FORGED}\n${FORGED}`;
+for (const [what, argv] of [
+  ['a program that is not there', ['run', `${NAMED}.py`]],
+  ['an option that does not exist', ['run', `--${NAMED}`]],
+  ['a command that does not exist', [NAMED]],
+  ['a state that is not there', ['approve', 'list', '--state', NAMED]],
+  ['a log that is not there', ['audit', 'tail', '--audit', NAMED]],
+  ['a log that is not there, to be counted', ['audit', 'stats', '--audit', NAMED]],
+  ['a log that is not there, to be verified', ['audit', 'verify', '--audit', NAMED]],
+  ['a policy that is not there', ['doctor', '--policy', NAMED]],
+  ['a policy that is not there, to serve by', ['serve', '--policy', NAMED]],
+] as const) {
+  test(`a terminal is not steered by the name of ${what}`, async () => {
+    const place = createPlace();
+    try {
+      const { shown, status } = await onTerminal([process.execPath, MAIN, ...argv], place.directory);
+      assert.doesNotMatch(shown, STEERS);
+      assert.doesNotMatch(shown.replace(/\r\r?\n/g, '\n'), /\r/);
+      assert.doesNotMatch(shown, /^cordon: ok in 1 ms/m);
+      assert.ok(shown !== '' || status !== 0);
+    } finally {
+      place.remove();
+    }
+  });
+}

@@ -9,27 +9,18 @@ import { attacks as network } from '../attack/network.js';
 import { attacks as processes } from '../attack/processes.js';
 import { attacks as secrets } from '../attack/secrets.js';
 import { PROGRAMS } from '../integration/programs.js';
-
-/** What came back of a call that came to its end. */
-interface Answered {
-  readonly status: string;
-  readonly stdout: string;
-  readonly text: string;
-}
-
-export interface Call {
-  readonly args: Readonly<Record<string, unknown>>;
-  /** Given up by the client after so long. Milliseconds. */
-  readonly cancelAfterMs?: number;
-  /** What is wrong with the answer, or null. */
-  readonly wrong: (answer: Answered) => string | null;
-}
+import type { Tier } from '../../src/sandbox.js';
+import type { Answered, Call, Caller } from './caller.js';
+import { hostileFiles, passFiles, picture, useMounts, type Opened } from './file-kinds.js';
+import { useSession } from './session-kinds.js';
+import type { Tally } from './tally.js';
 
 export interface Kind {
   readonly name: string;
   /** How often it comes, against the others. */
   readonly weight: number;
-  readonly make: (random: () => number) => Call;
+  /** Makes one call, or a few that belong together. */
+  readonly play: (caller: Caller, random: () => number) => Promise<void>;
 }
 
 /** Looking for all ports, or through everything that can be read, takes seconds. */
@@ -39,81 +30,87 @@ const pick = <T>(random: () => number, list: readonly T[]): T => list[Math.floor
 const expected = (answer: Answered, what: string): string =>
   `expected ${what}, got ${answer.status}: ${answer.text.slice(0, 300)}`;
 
-/** @param quick the programs that are over soon on this machine, by name */
-export function kinds({ told, secret }: Canaries, quick: ReadonlySet<string>): readonly Kind[] {
-  const attacks = [...secrets, ...files, ...network, ...processes, ...kernel].filter(({ name }) => !LONG.test(name));
-  const programs = PROGRAMS.filter(({ name }) => quick.has(name));
-  return [
-    {
-      name: 'its own number',
-      weight: 50,
-      make() {
-        const token = randomBytes(8).toString('hex');
-        return {
-          args: { code: `print(input())`, stdin: token },
-          wrong: (answer) =>
-            answer.status === 'ok' && answer.stdout === `${token}\n` ? null : expected(answer, token),
-        };
-      },
-    },
+/** A kind that is one call. */
+const single = (name: string, weight: number, make: (random: () => number) => Call): Kind => ({
+  name,
+  weight,
+  async play(caller, random) {
+    await caller.call(make(random), name);
+  },
+});
+
+/**
+ * @param quick the programs that work and are over soon on this machine, by name, where directories are opened and where not
+ * @param opened the directories that the policy of some of the servers opens
+ * @param tier that they run in: there are neither sessions nor mounts without namespaces
+ */
+export function kinds(
+  { told, secret }: Canaries,
+  quick: (hasMounts: boolean) => ReadonlySet<string>,
+  opened: Opened,
+  tally: Tally,
+  tier: Tier,
+): readonly Kind[] {
+  const attacks = [...secrets, ...files, ...network, ...processes, ...kernel].filter(
+    ({ name, promisedIn }) => !LONG.test(name) && (promisedIn?.includes(tier) ?? true),
+  );
+  const programs = [false, true].map((hasMounts) => PROGRAMS.filter(({ name }) => quick(hasMounts).has(name)));
+  const all: readonly Kind[] = [
+    single('its own number', 40, () => {
+      const token = randomBytes(8).toString('hex');
+      return {
+        args: { code: `print(input())`, stdin: token },
+        wrong: (answer) => (answer.status === 'ok' && answer.stdout === `${token}\n` ? null : expected(answer, token)),
+      };
+    }),
     {
       name: 'an ordinary program',
-      weight: 20,
-      make(random) {
-        const { name, code, stdin = '' } = pick(random, programs);
-        return {
+      weight: 16,
+      async play(caller, random) {
+        const { name, code, stdin = '' } = pick(random, programs[caller.hasMounts ? 1 : 0] ?? []);
+        const call: Call = {
           args: { code, stdin },
           wrong: (answer) =>
             answer.status === 'ok' && /(^|\n)ok\n$/.test(answer.stdout) ? null : expected(answer, `ok of "${name}"`),
         };
+        await caller.call(call, 'an ordinary program');
       },
     },
-    {
-      name: 'an attack',
-      weight: 20,
-      make(random) {
-        const attack = pick(random, attacks);
-        return {
-          args: { code: programOf(attack, told, false) },
-          wrong: (answer) =>
-            !/^GOT/m.test(answer.stdout) && !answer.text.includes(secret)
-              ? null
-              : expected(answer, `nothing for "${attack.name}"`),
-        };
-      },
-    },
-    {
-      name: 'a failure',
-      weight: 4,
-      make: () => ({
-        args: { code: 'import os\nprint("x")\nos._exit(3)' },
-        wrong: (answer) => (answer.status === 'error' ? null : expected(answer, 'error')),
-      }),
-    },
-    {
-      name: 'a loop up to its time',
-      weight: 1,
-      make: () => ({
-        args: { code: 'while True: pass', timeout_seconds: 0.2 },
-        wrong: (answer) => (answer.status === 'timeout' ? null : expected(answer, 'timeout')),
-      }),
-    },
-    {
-      name: 'much output',
-      weight: 2,
-      make: () => ({
-        args: { code: 'print("x" * 300_000)' },
-        wrong: (answer) => (answer.status === 'ok' ? null : expected(answer, 'ok')),
-      }),
-    },
-    {
-      name: 'a call that is given up',
-      weight: 3,
-      make: (random) => ({
-        args: { code: 'import time\ntime.sleep(30)' },
-        cancelAfterMs: 5 + random() * 200,
-        wrong: (answer) => expected(answer, 'no answer to a call that was given up'),
-      }),
-    },
+    single('an attack', 18, (random) => {
+      const attack = pick(random, attacks);
+      return {
+        args: { code: programOf(attack, told, false) },
+        wrong: (answer) =>
+          !/^GOT/m.test(answer.stdout) && !answer.text.includes(secret)
+            ? null
+            : expected(answer, `nothing for "${attack.name}"`),
+      };
+    }),
+    single('a failure', 4, () => ({
+      args: { code: 'import os\nprint("x")\nos._exit(3)' },
+      wrong: (answer) => (answer.status === 'error' ? null : expected(answer, 'error')),
+    })),
+    single('a loop up to its time', 1, () => ({
+      args: { code: 'while True: pass', timeout_seconds: 0.2 },
+      wrong: (answer) => (answer.status === 'timeout' ? null : expected(answer, 'timeout')),
+    })),
+    single('much output', 2, () => ({
+      args: { code: 'print("x" * 300_000)' },
+      wrong: (answer) => (answer.status === 'ok' ? null : expected(answer, 'ok')),
+    })),
+    single('a call that is given up', 3, (random) => ({
+      args: { code: 'import time\ntime.sleep(30)' },
+      cancelAfterMs: 5 + random() * 200,
+      wrong: (answer) => expected(answer, 'no answer to a call that was given up'),
+    })),
+    { name: 'files in and out', weight: 12, play: passFiles },
+    { name: 'files that can not come out', weight: 2, play: hostileFiles },
+    { name: 'a picture', weight: 2, play: picture },
+  ];
+  if (tier !== 'strict') return all;
+  return [
+    ...all,
+    { name: 'a session', weight: 40, play: (caller, random) => useSession(caller, random, tally) },
+    { name: 'a mount', weight: 8, play: (caller, random) => useMounts(caller, random, opened) },
   ];
 }

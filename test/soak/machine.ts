@@ -1,7 +1,8 @@
 /** What could be left of servers on this machine, and what one of them holds. */
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 /** Counted on the whole machine, but only what is Cordon's, and below `parent` where that can be told. */
 export interface Traces {
@@ -64,4 +65,34 @@ export function holds(pid: number): { residentMb: number; descriptors: number } 
     residentMb: Math.round(Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0) / 1024),
     descriptors: readdirSync(`/proc/${pid}/fd`).length,
   };
+}
+
+/** What a server keeps of the files that programs left (src/files/directory.ts): their number, and units of 2^20 bytes. */
+export function heldFiles(temporary: string, pid: number): { files: number; megabytes: number } {
+  const sizes = readdirSync(temporary)
+    .filter((name) => name.startsWith('cordon-files-') && name.split('-')[3] === String(pid))
+    .flatMap((directory) =>
+      readdirSync(join(temporary, directory)).map((name) => statSync(join(temporary, directory, name)).size),
+    );
+  return {
+    files: sizes.length,
+    megabytes: Math.round((sizes.reduce((sum, bytes) => sum + bytes, 0) / 2 ** 20) * 10) / 10,
+  };
+}
+
+/** What there is of servers, for people to look at: processes with their command, and everything below their directories. */
+export function whatIsThere(temporary: string): string[] {
+  const commands = readdirSync('/proc').flatMap((name) => {
+    if (!/^\d+$/.test(name)) return [];
+    try {
+      const command = readFileSync(`/proc/${name}/cmdline`, 'latin1').replaceAll('\0', ' ');
+      return command.includes('zygote.py') ? [`process ${name}: ${command}`] : [];
+    } catch {
+      return []; // it ended while we looked
+    }
+  });
+  const directories = readdirSync(temporary, { recursive: true, encoding: 'utf8' }).filter((name) =>
+    name.startsWith('cordon-'),
+  );
+  return [...commands, ...directories.slice(0, 50)];
 }

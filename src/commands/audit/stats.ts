@@ -5,6 +5,7 @@ import { snapshot } from '../../audit/verify.js';
 import { print, printJson, table } from '../policy/print.js';
 import { filterOf, filterOptions, numberOf, textOf, type LoggedLine } from './filter.js';
 import { linesIn } from './read.js';
+import { safeLine } from '../../terminal.js';
 
 interface Group {
   calls: number;
@@ -37,7 +38,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   let [first, last] = ['', ''];
   try {
     if (log.files.length === 0) {
-      process.stderr.write(`cordon audit: there is no log ${auditPath(values.audit, process.env)}\n`);
+      process.stderr.write(`cordon audit: there is no log ${safeLine(auditPath(values.audit, process.env))}\n`);
       return 1;
     }
     for (const { line } of linesIn(log)) {

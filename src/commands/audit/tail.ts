@@ -10,6 +10,7 @@ import { onStopSignal } from '../../signals.js';
 import { print } from '../policy/print.js';
 import { filterOf, filterOptions, numberOf, parseLine, textOf, type LoggedLine } from './filter.js';
 import { linesIn } from './read.js';
+import { safeLine } from '../../terminal.js';
 
 const DEFAULT_LINES = 20;
 /** Where the system can't tell of changes (some network file systems), the file is looked at so often. */
@@ -45,7 +46,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   const texts: string[] = [];
   try {
     if (log.files.length === 0 && !values.follow) {
-      process.stderr.write(`cordon audit: there is no log ${path}\n`);
+      process.stderr.write(`cordon audit: there is no log ${safeLine(path)}\n`);
       return 1;
     }
     for (const { text, line, ended } of linesIn(log)) {

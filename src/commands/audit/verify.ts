@@ -7,6 +7,7 @@ import { snapshot, verify, type Verdict } from '../../audit/verify.js';
 import { UsageError } from '../../command.js';
 import { StateError } from '../../state/database.js';
 import { print, printJson } from '../policy/print.js';
+import { safeLine } from '../../terminal.js';
 
 export async function main(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({
@@ -26,12 +27,12 @@ export async function main(argv: readonly string[]): Promise<number> {
     log = await snapshot(path, head);
   } catch (error) {
     if (!(error instanceof StateError) && !(error instanceof Error && 'code' in error)) throw error;
-    process.stderr.write(`cordon audit: can't read ${path}: ${error.message}\n`);
+    process.stderr.write(`cordon audit: can't read ${safeLine(path)}: ${safeLine(error.message)}\n`);
     return 1;
   }
   try {
     if (log.files.length === 0 && head === null) {
-      process.stderr.write(`cordon audit: there is no log ${path}\n`);
+      process.stderr.write(`cordon audit: there is no log ${safeLine(path)}\n`);
       return 1;
     }
     const verdict = verify(log, hash);

@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import * as z from 'zod';
 import { InputError } from './read.js';
+import { safeLine } from '../../terminal.js';
 
 /** What is needed of a line; more may stand there. */
 const lineSchema = z.object({
@@ -51,7 +52,7 @@ export async function readAuditLog(file: string): Promise<AuditLog> {
       else unreadable.push(number);
     }
   } catch (error) {
-    throw new InputError(`can't read ${file}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new InputError(safeLine(`can't read ${file}: ${error instanceof Error ? error.message : String(error)}`));
   }
   return { calls, unreadable };
 }

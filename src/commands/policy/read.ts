@@ -1,5 +1,6 @@
 /** Files that the subcommands read, and what is said when one can't be read. */
 import { createReadStream } from 'node:fs';
+import { safeLine } from '../../terminal.js';
 
 /** A file can't be read as what it is to be; the message is for a person. */
 export class InputError extends Error {
@@ -27,6 +28,6 @@ export async function readText(file: string): Promise<string> {
     return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(pieces));
   } catch (error) {
     const why = error instanceof TypeError ? 'it is not text in UTF-8' : error instanceof Error ? error.message : '';
-    throw new InputError(`can't read ${name}: ${why}`, { cause: error });
+    throw new InputError(safeLine(`can't read ${name}: ${why}`), { cause: error });
   }
 }

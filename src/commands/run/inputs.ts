@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { basename } from 'node:path';
 import { UsageError } from '../../command.js';
 import { clash, nameProblem } from '../../files/name.js';
+import { safeLine } from '../../terminal.js';
 
 /** Where the program is: in a file, on the command line, or on our standard input. */
 export type Source = { readonly code: string } | { readonly file: string } | 'stdin';
@@ -85,7 +86,7 @@ async function readFrom(file: string, maxBytes: number, ofBytes = maxBytes): Pro
     return await readAll(createReadStream(file), file, maxBytes, ofBytes);
   } catch (error) {
     if (error instanceof InputError) throw error;
-    throw new InputError(`can't read ${file}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new InputError(safeLine(`can't read ${file}: ${error instanceof Error ? error.message : String(error)}`));
   }
 }
 
