@@ -51,6 +51,7 @@ module.exports = {
     home('mcp-sdk', '@modelcontextprotocol', '^src/mcp/'),
     home('execa', 'execa', '^src/backends/'),
     home('pidusage', 'pidusage', '^src/backends/'),
+    home('tmp-promise', 'tmp-promise', '^src/files/'),
     home('libsql', '(libsql|@libsql)', '^src/state/'),
     home('redis', '@redis', '^src/state/'),
     home('rate-limiter-flexible', 'rate-limiter-flexible', '^src/admission/'),

@@ -2,18 +2,20 @@
  * Where files are kept: a directory of this server's own, mode 0700, flat, with names of ours. Removed at the end. What a killed server
  * left is swept by the next one, one entry at a time, so that no link is ever followed.
  */
-import { mkdtempSync, readlinkSync } from 'node:fs';
+import { readlinkSync } from 'node:fs';
 import { lstat, readdir, rmdir, unlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { dirSync } from 'tmp-promise';
 
 const PREFIX = 'cordon-files-';
 /** One of another process namespace can't be asked whether it lives: nobody keeps files for longer than the policy allows. */
 const STRANGER_MAX_AGE_MS = 8 * 24 * 60 * 60_000;
 
-/** Make the directory; mkdtemp(3) gives it mode 0700. Throws where it can't be made. */
+/** Make the directory, for this user alone. Throws where it can't be made. */
 export function createDirectory(): string {
-  return mkdtempSync(join(tmpdir(), `${PREFIX}${processNamespace()}-${process.pid}-`));
+  // tmp-promise puts the process id and twelve random characters behind the prefix. Its own removal follows no rule of ours, and is not used.
+  return dirSync({ mode: 0o700, prefix: `${PREFIX}${processNamespace()}`, tmpdir: tmpdir() }).name;
 }
 
 /** Remove a directory of ours with all that is in it. Never rejects. */
