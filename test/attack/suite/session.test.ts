@@ -125,10 +125,12 @@ class Event(ctypes.Structure):
     _fields_ = [("value", ctypes.c_void_p), ("signo", ctypes.c_int), ("notify", ctypes.c_int), ("rest", ctypes.c_char * 48)]
 class Spec(ctypes.Structure):
     _fields_ = [(name, ctypes.c_long) for name in ("every_s", "every_ns", "first_s", "first_ns")]
-timer = ctypes.c_void_p()
 SIGCONT, SIGEV_SIGNAL, CLOCK_MONOTONIC = 18, 0, 1
-assert libc.timer_create(CLOCK_MONOTONIC, ctypes.byref(Event(None, SIGCONT, SIGEV_SIGNAL)), ctypes.byref(timer)) == 0
-assert libc.timer_settime(timer, 0, ctypes.byref(Spec(0, 50_000_000, 0, 50_000_000)), None) == 0
+# Once each: a timer that goes off again and again is lost where its signal waits, blocked, when the process is stopped.
+for tenths in range(2, 60, 2):
+    timer = ctypes.c_void_p()
+    assert libc.timer_create(CLOCK_MONOTONIC, ctypes.byref(Event(None, SIGCONT, SIGEV_SIGNAL)), ctypes.byref(timer)) == 0
+    assert libc.timer_settime(timer, 0, ctypes.byref(Spec(0, 0, tenths // 10, tenths % 10 * 100_000_000)), None) == 0
 import threading
 def on():
     while True: pass
