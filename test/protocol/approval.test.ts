@@ -195,8 +195,9 @@ test(
   async () => {
     const { handler, taken } = silent();
     const { id, answer } = call(await connect(handler));
+    const waiting = await id;
     const listed = await cordon('approve', 'list');
-    assert.match(listed.stdout, new RegExp(`${await id}.*cordon-test.*Is this what you want\\?`));
+    assert.match(listed.stdout, new RegExp(`${waiting}.*cordon-test.*Is this what you want\\?`));
     const shown = await cordon('approve', 'show', await id);
     assert.match(shown.stdout, /```python\nprint\("danger"\)\n```/);
     const done = await cordon('approve', 'allow', await id);

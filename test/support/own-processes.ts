@@ -25,6 +25,8 @@ first = os.fork()
 if first: os.waitpid(first, 0); sys.exit()
 bystander = subprocess.Popen(["sleep", "30"])
 subprocess.run([sys.executable, "-I", "-c", code])
-print("KILLED", bystander.poll() is not None, flush=True)
+try: bystander.wait(10); killed = True  # who was killed may take a moment to die
+except subprocess.TimeoutExpired: killed = False
+print("KILLED", killed, flush=True)
 os._exit(0)
 `;
