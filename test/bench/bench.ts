@@ -200,12 +200,16 @@ if (hasPandas) {
 
 // Start.
 {
-  const start = async (argv: readonly string[], code?: string): Promise<void> => {
+  /** From the spawning of the server to its answer. */
+  const start = async (argv: readonly string[], code?: string): Promise<number> => {
+    const begin = performance.now();
     const client = new Client({ name: 'bench', version: '1' });
     await client.connect(new StdioClientTransport({ command: process.execPath, args: [...argv], stderr: 'ignore' }));
     if (code === undefined) await client.listTools();
     else await call(client, code);
+    const answered = performance.now();
     await client.close();
+    return answered - begin;
   };
   const directory = mkdtempSync(join(tmpdir(), 'cordon-bench-'));
   const cordon = [
@@ -224,7 +228,7 @@ if (hasPandas) {
     cordonCall: () => start(cordon, PRINT),
   });
   rmSync(directory, { recursive: true });
-  row('start, list, stop: empty SDK server', times(closing.emptyList), 1, 'itself');
+  row('start to first list: empty SDK server', times(closing.emptyList), 1, 'itself');
   row(
     'the same: Cordon',
     times(closing.cordonList),
@@ -233,7 +237,7 @@ if (hasPandas) {
     '<= 1.15',
   );
   const floor = closing.emptyCall.medianMs + closing.bare.medianMs;
-  row('start, first result, stop: empty SDK server, plus one python3', ms(floor), 1, 'itself');
+  row('start to first result: empty SDK server, plus one python3', ms(floor), 1, 'itself');
   row(
     'the same: Cordon',
     times(closing.cordonCall),
