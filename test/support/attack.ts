@@ -282,7 +282,9 @@ const began = performance.now();
 // All of ours in one place, the server's own directories included, which is taken away whatever becomes of us.
 process.env.TMPDIR = ownDirectory();
 const both = process.getuid?.() === 0 && !values['this-user'];
-const matrices = (await Promise.all([asThisUser(), both ? asOrdinaryUser() : []])).flat();
+// One after the other: with a layer off, they would meet in what it keeps apart.
+const own = await asThisUser();
+const matrices = both ? [...own, ...(await asOrdinaryUser())] : own;
 if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(matrices, null, 1));
 await takeAwayPlanted();
 
