@@ -154,7 +154,12 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
       return jobsStarted;
     },
     warm() {
-      if (!closed) theZygote().then(pool.refill, () => undefined);
+      if (closed) return;
+      const refill = () => {
+        // Who waits already makes one for himself, and is not to wait for these, too: they come after his.
+        if (running.size === 0) pool.refill();
+      };
+      theZygote().then(refill, () => undefined);
     },
     async run(job, signal, sinks) {
       const outcome = run(job, signal, sinks);
