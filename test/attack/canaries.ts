@@ -67,7 +67,8 @@ export async function createCanaries(): Promise<Canaries> {
   // A process like the server: the secret in its environment, its memory, its arguments and its working directory; and behind an
   // abstract socket, which Node can only name with 107 bytes.
   const code = `
-import socket
+import ctypes, socket
+ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG: it ends with us, however we end
 kept = "${secret}" * 100
 s = socket.socket(socket.AF_UNIX); s.bind("\\0${abstractName}"); s.listen()
 print("up", flush=True)
