@@ -3,7 +3,7 @@
 import { build } from 'esbuild';
 
 /**
- * What the SDK imports and this server has no use for, a sixth of a start: a validator of JSON Schema (server.ts gives it another), and what
+ * What the SDK imports and this server has no use for, and loads all the same: a validator of JSON Schema (server.ts gives it another), and what
  * serves schemas of zod 3. Whoever reaches for one of them all the same gets an error.
  */
 const unused = new Map([

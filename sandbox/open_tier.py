@@ -20,7 +20,7 @@ import os
 import signal
 
 import processes
-import reach
+import outer_ids
 import scratch
 from confine import identity, kernel, landlock, layers, seccomp, shared, tree
 
@@ -72,7 +72,7 @@ def _ids(place: workspace.Workspace, what: tree.Plan, tier: str) -> tuple[int, i
         # An id of a run has to pass through; it can't list, and connecting to the socket takes the right to write to it.
         os.chmod(place.path, PASSABLE)
         os.chmod(place.root, PASSABLE)
-        closed = reach.check(ids[0], place.root, what)
+        closed = outer_ids.check(ids[0], place.root, what)
     except OSError:
         if tier == layers.NONE:
             return 0, 1

@@ -14,7 +14,7 @@ import sys
 _HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _HERE)
 
-import reach  # noqa: E402
+import outer_ids  # noqa: E402
 from confine import cgroup, identity, kernel, landlock, seccomp, syscalls, tree  # noqa: E402
 from confine.kernel import (  # noqa: E402
     CLONE_NEWIPC,
@@ -206,7 +206,7 @@ def _identity() -> dict[str, object]:
             raise OSError(f"root, but without {', '.join(missing)}")
         uid = identity.unused_ids(0)[0]
         try:
-            reach.check(uid, _temporary(), tree.plan([]))
+            outer_ids.check(uid, _temporary(), tree.plan([]))
         except tree.UnsafePrefix:
             pass  # told as the interpreter's
         identity.become(uid)

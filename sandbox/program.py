@@ -237,6 +237,6 @@ _OURS = frozenset(
     (
         "zygote", "warden", "make", "run", "program", "execute", "display", "plots", "files", "frames", "sockets", "usage",
         "processes", "scratch", "open_tier", "rehearsal", "states", "session", "snapshot", "step_usage",
-        "workspace", "opening", "reach",
+        "workspace", "opening", "outer_ids",
     )
 )  # fmt: skip

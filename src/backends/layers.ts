@@ -32,13 +32,15 @@ export const TIER_LAYERS: Readonly<Record<Tier, readonly Layer[]>> = {
   none: ['rlimits'],
 };
 
+/** With these a sandbox ends by itself, and leaves nothing to clear away (_SELF_ENDING in sandbox/zygote.py). */
+export const SELF_ENDING: readonly Layer[] = ['pid namespace', 'file tree'];
+
 /**
  * Whether there can be sessions: the states of one are stopped and killed in one step, and its files put back, which takes processes and a file system
  * of its own.
  */
 export function hasSessions(tier: Tier, without: readonly Layer[]): boolean {
-  const needed: readonly Layer[] = ['pid namespace', 'file tree'];
-  return needed.every((layer) => TIER_LAYERS[tier].includes(layer) && !without.includes(layer));
+  return SELF_ENDING.every((layer) => TIER_LAYERS[tier].includes(layer) && !without.includes(layer));
 }
 
 export function isLayer(name: string): name is Layer {

@@ -1,6 +1,6 @@
 /** `cordon doctor`: what confines programs on this machine, and what would help where something is missing. */
 import { parseArgs } from 'node:util';
-import { isLayer, LAYERS, TIER_LAYERS, type Layer } from '../backends/layers.js';
+import { isLayer, LAYERS, SELF_ENDING, TIER_LAYERS, type Layer } from '../backends/layers.js';
 import { probe, type Probe } from '../backends/probe.js';
 import { BackendUnavailable, selectBackend, type Weakened } from '../backends/select.js';
 import { isEnough, missingFor, TIERS } from '../backends/tiers.js';
@@ -181,11 +181,10 @@ export function holding(tier: Tier, without: readonly Layer[], layers: readonly 
   const lines = TIER_LAYERS[tier].map(
     (layer) => `  ${without.includes(layer) ? 'OFF' : 'on '}  ${layer}: ${LAYERS[layer]}`,
   );
+  // Otherwise the cgroups would have to be removed by hand.
   const has = layers.some(({ layer, available }) => layer === 'cgroup' && available);
-  const used = has && tier === 'strict' && !NEEDED_FOR_CGROUP.some((layer) => without.includes(layer));
-  const why = has
-    ? `is used only in tier "strict" with its ${NEEDED_FOR_CGROUP.join(' and ')}`
-    : 'is not to be had here';
+  const used = has && tier === 'strict' && !SELF_ENDING.some((layer) => without.includes(layer));
+  const why = has ? `is used only in tier "strict" with its ${SELF_ENDING.join(' and ')}` : 'is not to be had here';
   lines.push(
     used
       ? '  on   cgroup: the program as a whole taking more than its memory, processes and share of the processors; killing it leaves nothing out'
@@ -193,9 +192,6 @@ export function holding(tier: Tier, without: readonly Layer[], layers: readonly 
   );
   return [`what holds in tier "${tier}"${without.length > 0 ? `, without ${without.join(' and ')}` : ''}:`, ...lines];
 }
-
-/** Without these the cgroups would have to be removed by hand (_SELF_ENDING in sandbox/zygote.py). */
-const NEEDED_FOR_CGROUP: readonly Layer[] = ['pid namespace', 'file tree'];
 
 /** A line a layer, with what was found; the fix of a missing one below it. */
 export function layerTable(layers: readonly LayerReport[]): string[] {

@@ -68,11 +68,12 @@ export function createServer(
   const session = randomUUID();
   const underWay = new Set<Promise<CallToolResult>>();
 
+  let priming: NodeJS.Timeout | undefined;
   // Some clients start a server just to look at it: nothing is made ready before one says that it means to stay.
   server.oninitialized = () => {
     rooms.backend().warm();
     // While that is under way.
-    setTimeout(() => void rooms.audit.prime(), PRIME_AFTER_MS).unref();
+    priming = setTimeout(() => void rooms.audit.prime(), PRIME_AFTER_MS);
     // Clients that are built with the SDK overlook that request 0 was cancelled, and would leave the first form standing.
     if (server.getClientCapabilities()?.elicitation !== undefined) server.ping().catch(() => undefined);
   };
@@ -148,6 +149,7 @@ export function createServer(
   return {
     mcp: server,
     async idle() {
+      clearTimeout(priming); // the audit log may be closed next
       await Promise.allSettled(underWay);
     },
   };

@@ -49,6 +49,23 @@ const record: AuditRecord = {
 
 const lines = (path: string) => readFileSync(path, 'utf8').trimEnd().split('\n');
 
+test('priming says nothing, and the first line is the first all the same', async () => {
+  const path = join(home, 'audit.jsonl');
+  const audit = await openAudit(path, {});
+  await audit.prime();
+  assert.equal(readFileSync(path, 'utf8'), '');
+  await audit.write(record);
+  await audit.prime();
+  await audit.write({ ...record, runId: 'run-2' });
+  const seen = lines(path).map((text) => JSON.parse(text) as { seq: number; prev: string; hash: string });
+  assert.deepEqual(
+    seen.map(({ seq }) => seq),
+    [1, 2],
+  );
+  assert.equal(seen[1]?.prev, seen[0]?.hash);
+  await audit.close();
+});
+
 test('the log is in the state directory, for its owner only', async () => {
   const audit = await openAudit(undefined, { HOME: home });
   await audit.write(record);
