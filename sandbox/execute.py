@@ -44,8 +44,12 @@ _exit, _write, _dumps, _sys_names, _modules = os._exit, os.write, json.dumps, sy
 
 def main_module(code: bytes) -> types.ModuleType:
     """A new __main__, its source in a file, so that tracebacks, inspect and multiprocessing's spawn find it."""
-    with open(CODE_PATH, "wb") as file:
-        file.write(code)
+    # Not by open(), which asks first what kind of file it is: this is on the way of every call.
+    file = os.open(CODE_PATH, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    left = memoryview(code)
+    while left:
+        left = left[os.write(file, left) :]
+    os.close(file)
     return empty_main_module(CODE_PATH)
 
 

@@ -12,6 +12,7 @@ import os
 import sys
 
 import execute
+import keeper
 import processes
 import program
 import scratch
@@ -108,6 +109,8 @@ class Child:
     own_network = True
     #: Whether the kernel counts its processes apart from all others.
     own_count = True
+    #: Who has its memory in common with it.
+    keeper = keeper.Keeper(0)
 
     def __init__(self, pid: int, stdin: int, stdout: int, stderr: int, job: int, word: int) -> None:
         self.pid = pid
@@ -161,12 +164,13 @@ def make(outer_uid: int, settings: Settings, group: cgroup.Group | None) -> Chil
     except OSError as error:
         raise Unmade("capabilities", str(error)) from error
     confined = os.read(child.word, 4096)
-    if confined != b"+\n":
+    if not confined.startswith(b"+"):
         try:
             failed = json.loads(confined[1:])
             raise Unmade(str(failed["layer"]), str(failed["message"]))
         except (ValueError, KeyError, TypeError):
             raise Unmade("program", f"it ended before it was confined (it said {confined!r})") from None
+    child.keeper = keeper.Keeper(int(confined))
     return child
 
 
@@ -232,7 +236,7 @@ def _fork_program(proc: int, outer_uid: int, settings: Settings, group: cgroup.G
             except program.LayerFailed as error:
                 os.write(execute.WORD_FD, b"!" + json.dumps({"layer": error.layer, "message": str(error)}).encode())
                 os._exit(program.NOT_CONFINED_STATUS)
-            os.write(execute.WORD_FD, b"+\n")
+            os.write(execute.WORD_FD, b"+%d\n" % (keeper.make() if settings.own_processes else 0))
             program.main()
         finally:
             os._exit(program.NOT_CONFINED_STATUS)

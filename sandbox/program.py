@@ -19,6 +19,7 @@ import sys
 import display
 import execute
 import frames
+import keeper
 import plots
 import states
 from confine import identity, kernel, landlock, layers, limits, seccomp, shared, tree
@@ -90,6 +91,9 @@ def confine(proc: int, outer_uid: int, settings: Settings) -> None:
             rules = [(path, landlock.READ) for path in settings.of_itself]
             rules += [(place, landlock.READ | landlock.EXECUTE | landlock.WRITE) for place in tree.WRITABLE]
             landlock.restrict(rules, tcp=settings.isolated, looked_up=settings.landlock_rules)
+        layer = "limits"
+        if _limited:
+            limits.apply_fixed()
         layer = "descriptors"
         kernel.close_range(execute.WORD_FD + 1)
         os.chdir(tree.WORK)
@@ -134,6 +138,7 @@ def main() -> None:
     reserve = [bytes(_RESERVE_BYTES)]  # not bytearray, which would write to all of it
     kind, payload = frames.read(JOB_FD)
     if kind == b"S":
+        keeper.end()
         states.live(lambda: _set_streams(*_open_streams()), rehearse)
     if kind != b"J":
         os._exit(NOT_CONFINED_STATUS)
@@ -144,7 +149,7 @@ def main() -> None:
         limits.apply(
             cpu_seconds=job["cpu_seconds"],
             memory_mb=job["memory_mb"],
-            processes=job["processes"] + _processes_of_others,
+            processes=job["processes"] + _processes_of_others + keeper.count(),
             open_files=job["open_files"],
             file_size_mb=job["file_size_mb"],
         )
@@ -237,6 +242,6 @@ _OURS = frozenset(
     (
         "zygote", "warden", "make", "run", "program", "execute", "display", "plots", "files", "frames", "sockets", "usage",
         "processes", "scratch", "open_tier", "rehearsal", "states", "session", "snapshot", "step_usage",
-        "workspace", "opening", "outer_ids",
+        "workspace", "opening", "outer_ids", "keeper",
     )
 )  # fmt: skip

@@ -153,6 +153,7 @@ class Run:
                 self.cause = "wall"
                 return
             if now >= next_tick:
+                self.child.keeper.let_go()  # it has the memory of the program, and would count twice
                 self._reap(os.WNOHANG)  # orphans would count as processes of the program
                 over = self.meter.tick(self.limits["cpu_seconds"], self.limits["memory_mb"] * _MB) or self._beyond()
                 if over is not None:
@@ -344,6 +345,11 @@ class Run:
 
     def _kill_all(self) -> None:
         """Kill and reap everything in this sandbox but us."""
+        if self.cause == "exit" and self.child.keeper.is_all_there_is():
+            # It sleeps, and nobody is left who could wake it: it ends with us.
+            self._note_end(os.waitpid(self.child.pid, 0)[1])
+            self.dead = True
+            return
         if self.group is not None:
             self.group.kill()
         reach = self.child.reach

@@ -6,7 +6,8 @@ The zygote forks the warden into a new process namespace, with one connection to
 the sandbox (``_make``), forks the program, which confines itself, and says ``R`` to Node: a ready sandbox waits, at no cost, in
 a look at its connection. When the job has come it goes to the program, and one poll loop (``_watch``) runs until the program's first process
 has ended or a limit is reached. Then everything in the namespace is killed, first, and what is left in the pipes is
-read, second: nobody can write to them any more, so there is an end to it.
+read, second: nobody can write to them any more, so there is an end to it. Where nothing but the program's keeper is left (keeper.py), that
+sleeps, and ends with the warden.
 
 Being process 1 makes this simple and hard to get around: whatever the program starts, however it detaches itself, is in this
 process namespace, is killed by kill(-1), and becomes the warden's child when its parent is gone. The kernel ignores every
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     import socket
     from typing import NoReturn
 
+#: How long a sandbox that has done its work waits for Node to let go of it.
+_LINGER_MS = 1000
 _ZYGOTE_ENDED = "the zygote has ended"
 
 
@@ -72,6 +75,7 @@ def main(connection: socket.socket, pid: int, outer_uid: int, settings: Settings
                 if connection.fileno() not in [fd for fd, _ in waiting.poll()]:
                     raise frames.Broken("the program was killed before it had a job")  # as when memory runs out: nobody is to get this sandbox
                 _serve(connection, run)
+                _let_node_go_first(connection)
                 status = 0
         except (frames.Broken, BrokenPipeError, ConnectionResetError):
             status = 0  # Node let go of this sandbox: with process 1, all of it goes
@@ -147,6 +151,13 @@ def _serve(connection: socket.socket, run: Run) -> None:
     run.begin(json.loads(payload), frames.encode(b"J", payload) + frames.encode(b"C", code), stdin)
     run.watch()
     run.finish()
+
+
+def _let_node_go_first(connection: socket.socket) -> None:
+    """Wait until Node has closed the connection, which it does when the answer is on its way: until then it needs the processors more than our end does."""
+    answered = select.poll()
+    answered.register(connection, select.POLLIN)
+    answered.poll(_LINGER_MS)
 
 
 def _send_all(connection: socket.socket, kind: bytes, payload: bytes) -> None:

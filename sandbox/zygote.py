@@ -10,8 +10,9 @@ ends, however it ends; it ends when its stdin does. Only inside are packages imp
     zygote     process 1 of the outer namespaces; listens, forks wardens
     warden     process 1 of a sandbox's own process namespace (warden.py)
     program    in a user namespace of its own, confined (program.py)
+    keeper     has its memory in common with the program, and sleeps (keeper.py)
 
-That is tier `strict`. In the others (PROTOCOL.md, 1) there are no namespaces, and the same four are an ordinary tree of processes, in which each
+That is tier `strict`. In the others (PROTOCOL.md, 1) there are no namespaces, and the first four are an ordinary tree of processes, in which each
 guards those below it (processes.py, open_tier.py).
 
 Everything forked from here is forked while this process has nothing to do with any job: no job's data is ever in it.

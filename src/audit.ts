@@ -17,10 +17,11 @@
  */
 import { closeSync, constants, fstatSync, ftruncateSync, mkdirSync, openSync, realpathSync, writeSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { chain, readChained, sha256 } from './audit/chain.js';
+import { chain, readChained } from './audit/chain.js';
 import { linesOf, prune, rotate } from './audit/files.js';
 import { openHead, type Head, type HeadStore } from './audit/head.js';
 import type { Status, Tier, Usage } from './sandbox.js';
+import { sha256 } from './sha256.js';
 import { stateDirectory } from './state/choice.js';
 import { StateError } from './state/database.js';
 

@@ -4,7 +4,7 @@
  * No step reaches back to an earlier one, a denial spawns nothing, and whatever goes wrong on our side is an outcome of
  * status `unavailable` with an audit line, never an exception.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { Limits, LimitState } from './admission/limits.js';
 import type { Slots } from './admission/slots.js';
 import type { Approval, Approvals, Form } from './approval/approvals.js';
@@ -16,6 +16,7 @@ import { decide, isHidden, type Decision } from './policy/decide.js';
 import { denial, type Denial, type DenialCode } from './policy/denial.js';
 import type { LoadedPolicy } from './policy/load.js';
 import type { Backend, InputFile, OnOutput, Tier } from './sandbox.js';
+import { sha256 } from './sha256.js';
 import { digestOf } from './sessions/handle.js';
 import type { Sessions } from './sessions/sessions.js';
 import { nothingDone, refusal, type Performed } from './tools/tool.js';
@@ -272,17 +273,12 @@ function unknownTool(tool: string): Refusal {
   return refusal('unknown_tool', '', `there is no tool ${name} here; there are ${TOOL_NAMES.join(', ')}`);
 }
 
-function sha256(bytes: Uint8Array | string): string {
-  return createHash('sha256').update(bytes).digest('hex');
-}
-
 /** The files of a call in one line of the audit log: how many, how much, and a hash of names and contents. */
 function summary(files: readonly InputFile[]): AuditRecord['filesIn'] {
   if (files.length === 0) return null;
-  const all = createHash('sha256');
-  for (const { name, bytes } of files) all.update(`${name}\0${sha256(bytes)}\n`);
+  const lines = files.map(({ name, bytes }) => `${name}\0${sha256(bytes)}\n`);
   const bytes = files.reduce((total, file) => total + file.bytes.length, 0);
-  return { count: files.length, bytes, sha256: all.digest('hex') };
+  return { count: files.length, bytes, sha256: sha256(lines.join('')) };
 }
 
 function auditRecord(request: CallRequest, trace: Trace, ending: Ending): AuditRecord {

@@ -1,4 +1,4 @@
-/** How V8 keeps this process's memory. */
+/** How V8 keeps this process's memory, and how it compiles. Both are said once the start is over, which they would slow. */
 import { setFlagsFromString } from 'node:v8';
 
 /** After this long a server has started: compiling for size slows the start by a tenth. */
@@ -14,4 +14,12 @@ export function keepHeapSmall(): void {
     setFlagsFromString('--max-semi-space-size=1'); // the nursery, in units of 2^20 bytes
   }, STARTED_MS);
   timer.unref();
+}
+
+/**
+ * From now on compile each function to machine code when it is first called, without waiting to see whether it is worth it (V8's Sparkplug). A server
+ * goes over the same path with every call, but seldom enough to be interpreted for hundreds of calls. Functions that have run already stay as they are.
+ */
+export function compileAtFirstCall(): void {
+  setFlagsFromString('--always-sparkplug');
 }

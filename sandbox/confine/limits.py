@@ -1,4 +1,4 @@
-"""The resource limits of a program's processes (setrlimit(2)), set as hard limits just before the caller's code runs.
+"""The resource limits of a program's processes (setrlimit(2)), set as hard limits before the caller's code runs.
 
 They are per process, except RLIMIT_NPROC; what the whole tree may use together is the warden's to watch.
 """
@@ -15,16 +15,9 @@ _RESERVED_MB = 1024
 _CPU_GRACE_SECONDS = 2
 
 
-def apply(*, cpu_seconds: float, memory_mb: int, processes: int, open_files: int, file_size_mb: int) -> None:
-    """Set every limit, soft and hard. None can be raised again without CAP_SYS_RESOURCE in the initial namespace."""
-    cpu = int(cpu_seconds) + _CPU_GRACE_SECONDS
+def apply_fixed() -> None:
+    """Set the limits that are the same for every program."""
     for kind, value in (
-        (resource.RLIMIT_CPU, cpu),
-        # Memory in use is the warden's to watch; this ends at once what asks for far too much, in a MemoryError that can be caught.
-        (resource.RLIMIT_DATA, (memory_mb + _RESERVED_MB) * _MB),
-        (resource.RLIMIT_NPROC, processes),
-        (resource.RLIMIT_NOFILE, open_files),
-        (resource.RLIMIT_FSIZE, file_size_mb * _MB),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
@@ -32,7 +25,22 @@ def apply(*, cpu_seconds: float, memory_mb: int, processes: int, open_files: int
         (resource.RLIMIT_RTPRIO, 0),
         (resource.RLIMIT_SIGPENDING, 1024),
     ):
-        hard = resource.getrlimit(kind)[1]
-        if hard != resource.RLIM_INFINITY:
-            value = min(value, hard)
-        resource.setrlimit(kind, (value, value))
+        _set(kind, value)
+
+
+def apply(*, cpu_seconds: float, memory_mb: int, processes: int, open_files: int, file_size_mb: int) -> None:
+    """Set the limits of one job."""
+    _set(resource.RLIMIT_CPU, int(cpu_seconds) + _CPU_GRACE_SECONDS)
+    # Memory in use is the warden's to watch; this ends at once what asks for far too much, in a MemoryError that can be caught.
+    _set(resource.RLIMIT_DATA, (memory_mb + _RESERVED_MB) * _MB)
+    _set(resource.RLIMIT_NPROC, processes)
+    _set(resource.RLIMIT_NOFILE, open_files)
+    _set(resource.RLIMIT_FSIZE, file_size_mb * _MB)
+
+
+def _set(kind: int, value: int) -> None:
+    """Soft and hard, but no higher than it is. It can't be raised again without CAP_SYS_RESOURCE in the initial namespace."""
+    hard = resource.getrlimit(kind)[1]
+    if hard != resource.RLIM_INFINITY:
+        value = min(value, hard)
+    resource.setrlimit(kind, (value, value))

@@ -1,5 +1,5 @@
 /** What an approval is an approval of. */
-import { createHash } from 'node:crypto';
+import { sha256 } from '../sha256.js';
 
 /** A state of a session. An approval is for a call in the very state that the session stood at: it is void once that has moved. */
 interface ExactState {
@@ -34,9 +34,7 @@ export type ExactCall = ExactProgram | ExactRequest;
 
 /** SHA-256 of everything a call consists of: two calls share it only if they are the same call. */
 export function callHash(call: ExactCall): string {
-  return createHash('sha256')
-    .update(JSON.stringify('code' in call ? programParts(call) : requestParts(call)))
-    .digest('hex');
+  return sha256(JSON.stringify('code' in call ? programParts(call) : requestParts(call)));
 }
 
 /** What is not there is left out, so that a call without it has the hash that it had before there was such a thing. */

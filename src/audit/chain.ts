@@ -6,7 +6,7 @@
  * `hash` is the SHA-256 of the line's bytes up to `,"hash":`, so it covers the number, the line before and all that is
  * said. Numbers go on from file to file, whatever is rotated or moved away: there is one chain for one log.
  */
-import { createHash } from 'node:crypto';
+import { sha256 } from '../sha256.js';
 
 /** A line's place in the chain. */
 export interface Link {
@@ -32,7 +32,7 @@ const END = /,"hash":"([0-9a-f]{64})"\}$/;
 export function chain(after: Link, said: object): { readonly line: string; readonly link: Link } {
   const seq = after.seq + 1;
   const covered = JSON.stringify({ seq, prev: after.hash, ...said }).slice(0, -1);
-  const hash = sha256(Buffer.from(covered));
+  const hash = sha256(covered);
   return { line: `${covered},"hash":"${hash}"}`, link: { seq, hash } };
 }
 
@@ -52,8 +52,4 @@ export function readChained(bytes: Uint8Array): ChainedLine {
     return { intact: false, seq, hash };
   }
   return { intact: true, seq, prev, hash, text };
-}
-
-export function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }

@@ -8,7 +8,8 @@
  */
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { basename } from 'node:path';
-import { ORIGIN, readChained, sha256 } from './chain.js';
+import { sha256 } from '../sha256.js';
+import { ORIGIN, readChained } from './chain.js';
 import { linesOf, rotatedFiles } from './files.js';
 import type { Head, HeadStore } from './head.js';
 

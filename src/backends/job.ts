@@ -9,6 +9,11 @@ import { ending, readWord, signalName, stepReport, wardenReport, type StepReport
 
 /** The warden keeps the time limit; if it is this much late, something of ours is wrong. Milliseconds. */
 const WARDEN_GRACE_MS = 10_000;
+/**
+ * How long an answer may take to reach the client, from the outcome on. Until then the processors are left to it: what a sandbox takes to end, and the
+ * next one to be made, comes after. Milliseconds.
+ */
+export const ANSWER_MS = 3;
 /** How long a cancelled sandbox may take to report before it is destroyed without a report. Milliseconds. */
 const CANCEL_GRACE_MS = 2_000;
 
@@ -118,8 +123,8 @@ export function runJob(
         },
         retryable: false,
       });
-      // The warden ends with it: not while the answer is on its way.
-      if (!step) setImmediate(() => socket.end());
+      // The warden ends with it.
+      if (!step) setTimeout(() => socket.end(), ANSWER_MS);
     };
 
     const onFrame = (kind: ReceivedKind, payload: Buffer) => {

@@ -9,7 +9,7 @@ import { totalmem } from 'node:os';
 import type { Backend, Guarantees, Job, JobOutcome, JobSinks, Mount } from '../sandbox.js';
 import { safeLine } from '../terminal.js';
 import { openSandbox, type ReadySandbox } from './connection.js';
-import { runJob, unavailable } from './job.js';
+import { ANSWER_MS, runJob, unavailable } from './job.js';
 import type { Layer } from './layers.js';
 import { createPool } from './pool.js';
 import { createSession } from './session.js';
@@ -119,6 +119,10 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
     roomy: () => process.availableMemory() > totalmem() * SCARCE_SHARE,
   });
 
+  const refill = () => {
+    if (!isClosed()) pool.refill();
+  };
+
   const run = async (job: Job, signal: AbortSignal, sinks: JobSinks = {}): Promise<JobOutcome> => {
     if (closed) return unavailable('the server is shutting down', true);
     let sandbox: ReadySandbox;
@@ -155,11 +159,13 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
     },
     warm() {
       if (closed) return;
-      const refill = () => {
-        // Who waits already makes one for himself, and is not to wait for these, too: they come after his.
-        if (running.size === 0) pool.refill();
-      };
-      theZygote().then(refill, () => undefined);
+      theZygote().then(
+        () => {
+          // Who waits already makes one for himself, and is not to wait for these, too: they come after his.
+          if (running.size === 0) refill();
+        },
+        () => undefined,
+      );
     },
     async run(job, signal, sinks) {
       const outcome = run(job, signal, sinks);
@@ -168,7 +174,7 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
         return await outcome;
       } finally {
         running.delete(outcome);
-        if (!closed) setImmediate(pool.refill);
+        setTimeout(refill, ANSWER_MS);
       }
     },
     async openSession(limits) {
@@ -184,7 +190,7 @@ export function createLinuxBackend(options: LinuxOptions): Backend {
           jobsStarted += 1;
         },
         onEnd() {
-          if (!closed) setImmediate(pool.refill);
+          setImmediate(refill);
         },
       });
       running.add(session.ended);

@@ -11,6 +11,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { OutcomeFile } from '../outcome.js';
 import type { FileSink, FilesLeftOut, LeftFile } from '../sandbox.js';
+import { sha256 } from '../sha256.js';
 import { createDirectory, removeDirectory, sweep } from './directory.js';
 import { mimeType } from './mime.js';
 import { fileUri, parseFileUri, type FileAddress } from './uri.js';
@@ -205,12 +206,11 @@ export function createFileStore(clock: () => number = Date.now): FileStore {
           tell(grant);
         }
         const entries = [...run.files.values()];
-        const all = createHash('sha256');
-        for (const { name, sha256 } of entries) all.update(`${name}\0${sha256}\n`);
+        const lines = entries.map(({ name, sha256 }) => `${name}\0${sha256}\n`);
         return {
           files: entries.map(outcomeFile),
           leftOut: { count: leftOut, examples },
-          sha256: entries.length === 0 ? null : all.digest('hex'),
+          sha256: entries.length === 0 ? null : sha256(lines.join('')),
         };
       },
     };

@@ -10,6 +10,7 @@ import { ListToolsRequestSchema, type CallToolResult, type Tool } from '@modelco
 import type { jsonSchemaValidator } from '@modelcontextprotocol/sdk/validation/types.js';
 import * as z from 'zod';
 import { call, type Rooms } from '../call.js';
+import { compileAtFirstCall } from '../heap.js';
 import type { LoadedPolicy } from '../policy/load.js';
 import type { Guarantees } from '../sandbox.js';
 import { clientForm } from './form.js';
@@ -71,6 +72,7 @@ export function createServer(
   let priming: NodeJS.Timeout | undefined;
   // Some clients start a server just to look at it: nothing is made ready before one says that it means to stay.
   server.oninitialized = () => {
+    compileAtFirstCall();
     rooms.backend().warm();
     // While that is under way.
     priming = setTimeout(() => void rooms.audit.prime(), PRIME_AFTER_MS);

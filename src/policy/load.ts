@@ -2,11 +2,11 @@
  * From a file to a policy that holds: found, read, understood and frozen, or refused with everything that is wrong with
  * it at once. There is no half-valid policy and no default for a broken one.
  */
-import { createHash } from 'node:crypto';
 import { lstatSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type * as z from 'zod';
+import { sha256 } from '../sha256.js';
 import { checkMeaning } from './checks.js';
 import type { Finding } from './finding.js';
 import { diagnoseChoice, diagnoseKey, show } from './diagnose.js';
@@ -145,7 +145,7 @@ export function parsePolicy(text: string, source: string): LoadedPolicy {
   const shape = parsed.success ? [] : parsed.error.issues.flatMap((issue) => findingsOf(issue, document.value));
   const findings = [...shape, ...checkMeaning(document.value)];
   if (!parsed.success || findings.length > 0) throw new PolicyError(source, problemsOf(findings, document));
-  const hash = createHash('sha256').update(text, 'utf8').digest('hex');
+  const hash = sha256(text);
   return { policy: deepFreeze(parsed.data), hash, source };
 }
 

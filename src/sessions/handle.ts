@@ -1,5 +1,6 @@
 /** What a session is called by. Who has the handle can go on with the session, so it can't be guessed and is not logged. */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
+import { sha256 } from '../sha256.js';
 
 /** 128 random bits: nobody guesses one. */
 const RANDOM_BYTES = 16;
@@ -10,5 +11,5 @@ export function newHandle(): string {
 
 /** What stands for a handle in logs and questions: tells two sessions apart, and opens none. 48 bits of its SHA-256. */
 export function digestOf(handle: string): string {
-  return createHash('sha256').update(handle).digest('hex').slice(0, 12);
+  return sha256(handle).slice(0, 12);
 }

@@ -3,7 +3,6 @@
  *
  * A step first waits for its turn at the session, then for a slot: while it waits for the steps before it, it takes no slot from anybody.
  */
-import { createHash } from 'node:crypto';
 import type { Measured } from '../admission/limits.js';
 import { checkArguments, NEW_SESSION, TOOL, type CodeArguments } from '../arguments.js';
 import { cancelledWaiting, denied, unavailable, type Refusal } from '../outcome.js';
@@ -11,6 +10,7 @@ import { jobLimits, type SandboxSettings } from '../policy/schema.js';
 import type { Backend, FilesLeftOut, Job, JobOutcome, JobSinks } from '../sandbox.js';
 import { digestOf } from '../sessions/handle.js';
 import { NoSession, type SessionState, type Stepped } from '../sessions/sessions.js';
+import { sha256 } from '../sha256.js';
 import { inTurn, notInTier, QUEUE_FULL, refusedBySessions } from './in-turn.js';
 import { nothingDone, placeIn, refusal, type Action, type Performed, type Performing, type Tool } from './tool.js';
 
@@ -166,10 +166,6 @@ function tooLarge({ code, stdin, files }: CodeArguments, settings: SandboxSettin
     return refusal('files_too_large', '/sandbox/disk_mb', `${what}: pass less at a time`);
   }
   return null;
-}
-
-function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }
 
 /** What the sandbox did not bring out, and what was not kept of the rest. */

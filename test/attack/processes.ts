@@ -38,7 +38,8 @@ export const attacks: readonly Attack[] = [
     name: 'the list of processes',
     controlPrelude: 'C["own"] = os.getpid()',
     code: py`
-own = {os.getpid()}
+# itself, and its keeper, which is its child
+own = {os.getpid(), *map(int, open(f"/proc/self/task/{os.getpid()}/children").read().split())}
 return [pid for pid in os.listdir("/proc") if pid.isdigit() and int(pid) not in own]`,
   },
   { name: 'a process of the host by its number', code: py`return os.listdir(f"/proc/{C['victim']}")` },

@@ -52,8 +52,8 @@ test('20 jobs cancelled at once leave no process', { skip }, async () => {
   const running = await Promise.all(aborts.map(({ signal }) => runUntil('up', run, code, { signal })));
   for (const abort of aborts) abort.abort();
   for (const { outcome } of running) assert.equal((await outcome).status, 'cancelled');
-  // launcher, zygote (as root one more), and a warden and a program for each of the two that are kept ready
-  await until(() => descendants().length <= 7, 'only the zygote and what it keeps ready are left');
+  // launcher, zygote (as root one more), and a warden, a program and its keeper for each of the two that are kept ready
+  await until(() => descendants().length <= 9, 'only the zygote and what it keeps ready are left');
 });
 
 test(
@@ -90,7 +90,8 @@ print("FIRST" in os.environ, "first" in open("/proc/net/unix").read())`);
     assert.equal((await one).status, 'cancelled');
     assert.equal(
       two.stdout.text,
-      "[[], [], []] ['main.py']\n['2']\nConnectionRefusedError\nFileNotFoundError\nConnectionRefusedError\nFalse False\n",
+      // itself, and its keeper
+      "[[], [], []] ['main.py']\n['2', '3']\nConnectionRefusedError\nFileNotFoundError\nConnectionRefusedError\nFalse False\n",
       two.stderr.text,
     );
   },

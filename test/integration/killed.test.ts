@@ -10,24 +10,32 @@ const sandbox = await openSandbox();
 const skip = sandbox.missing;
 const noSessions = skip === false && sandbox.backend.guarantees.tier !== 'strict' ? 'needs namespaces' : skip;
 
-const parentOf = (pid: number): number =>
-  Number(/^PPid:\t(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+const statusOf = (pid: number, field: string): number => {
+  try {
+    return Number(new RegExp(`^${field}:\\t(\\d+)$`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+  } catch {
+    return NaN; // it has ended
+  }
+};
+const parentOf = (pid: number) => statusOf(pid, 'PPid');
+const isConfined = (pid: number) => statusOf(pid, 'Seccomp') === 2;
 
 test('a sandbox whose program was killed while it waited is given to nobody', { skip }, async () => {
   await sandbox.run('pass');
-  // The one made ahead: its program is the only process that has none below it.
-  let leaves: number[] = [];
+  // The one made ahead: its program is the only process that is confined and whose parent is not, and, where there are keepers, has one.
+  let programs: number[] = [];
   const started = sandbox.backend.jobsStarted;
+  const hasKeepers = sandbox.backend.guarantees.tier === 'strict';
   const look = () => {
     const all = descendants();
     const parents = new Set(all.map(parentOf));
-    leaves = all.filter((pid) => !parents.has(pid));
-    return leaves.length;
+    programs = all.filter((pid) => isConfined(pid) && !isConfined(parentOf(pid)) && parents.has(pid) === hasKeepers);
+    return programs.length;
   };
   for (const until = performance.now() + 10_000; look() !== 1 && performance.now() < until;) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  const [program = 0] = leaves;
+  const [program = 0] = programs;
   const warden = parentOf(program);
   process.kill(program, 'SIGKILL');
   for (const until = performance.now() + 10_000; descendants().includes(warden) && performance.now() < until;) {

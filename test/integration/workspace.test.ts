@@ -202,6 +202,7 @@ for confined in (True, False):
             os.setgroups([]); os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
         if confined:
+            limits.apply_fixed()
             limits.apply(cpu_seconds=600, memory_mb=64, processes=4096, open_files=64, file_size_mb=1)
         if os.fork() == 0:
             os.write(tell, b".")
