@@ -42,6 +42,9 @@ _PAUSE_SECONDS = 0.0001
 #: More than is in either of the files of /proc.
 _READ_BYTES = 256
 
+#: The kernel's set of signals (rt_sigprocmask(2)), and all of them.
+_Mask = ctypes.c_char * 8
+_ALL_SIGNALS = b"\xff" * 8
 _Stack = ctypes.c_char * _STACK_BYTES
 _clone = kernel.libc.clone
 _clone.argtypes, _clone.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p), ctypes.c_int
@@ -55,11 +58,13 @@ def make() -> int:
     """In the program's process: make its keeper. Returns its number, 0 if it can't be made."""
     stack = _Stack()
     top = (ctypes.addressof(stack) + _STACK_BYTES) & -_STACK_ALIGNMENT
-    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    # Not by signal.pthread_sigmask, which makes an object of each signal.
+    mask = _Mask()
+    kernel.syscall("rt_sigprocmask", signal.SIG_SETMASK, _ALL_SIGNALS, mask, len(_ALL_SIGNALS))
     try:
         pid: int = _clone(_pause, top, _CLONE_VM, None)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        kernel.syscall("rt_sigprocmask", signal.SIG_SETMASK, mask, None, len(_ALL_SIGNALS))
     if pid <= 0:
         return 0
     _made.append((pid, stack))
@@ -85,6 +90,8 @@ class Keeper:
     def __init__(self, pid: int) -> None:
         """``pid``: its number; 0: there is none."""
         self._pid = pid
+        #: How many processes it is to the kernel, as long as the program lives, even if it is killed before: nobody buries it.
+        self.count = 1 if pid else 0
         self._runs = b""
         if pid == 0:
             return

@@ -61,6 +61,8 @@ _LINGER_SECONDS = 0.003
 _LINGER_BYTES = 16 << 10
 #: How long Node may take to read the end of a job, or a piece of the files.
 _FLUSH_SECONDS = 30.0
+#: The limits of a job that is over as soon as it has begun.
+_NO_JOB = b'{"timeout_seconds": 0, "cpu_seconds": 1, "memory_mb": 1, "files_out": 0}'
 
 class Run:
     """One job: the state of the poll loop."""
@@ -97,12 +99,19 @@ class Run:
 
     def rehearse(self) -> None:
         """Go, ahead of the job, where the job will go: after a fork the first write to a page copies it, and takes its time."""
+        streams = dict(self.streams)
+        self.limits = json.loads(_NO_JOB)
+        self.output_left = 0
         self.meter.start()
-        nothing = files.collect(tree.WORK, 0, 0, {}, self._queue)
-        report = self._report(json.loads(b'{"cpu_seconds": 1}'), resource.getrusage(resource.RUSAGE_CHILDREN), 0, nothing)
-        frames.encode(b"D", report)
+        self.started = time.monotonic()
+        self.watch()  # its time is up at once
         self.poll.poll(0)
-        time.monotonic()
+        self.dead = True
+        self._drain()  # nothing has been printed
+        self.connection.settimeout(None)
+        nothing = files.collect(tree.WORK, 0, 0, {}, self._queue)
+        frames.encode(b"D", self._report(self.limits, resource.getrusage(resource.RUSAGE_CHILDREN), 0, nothing))
+        self.cause, self.dead, self.streams = "exit", False, streams
 
     def put(self, payload: bytes) -> None:
         """Put a file there for the program, which has not started yet. Raises files.Unfit."""
@@ -118,16 +127,16 @@ class Run:
 
     def begin(self, limits: Limits, job: bytes, stdin: bytes) -> None:
         """Give the program its job: from here on it is the caller's code that runs."""
-        self.limits = limits
-        self.output_left = int(limits["output_mb"] * _MB)
-        os.set_blocking(self.connection.fileno(), False)
         self.meter.start()
         if self.group is not None:
-            self.group.limit(usage.limit_of_group(self.child, limits["memory_mb"] * _MB), limits["processes"])
+            self.group.limit(usage.limit_of_group(self.child, limits["memory_mb"] * _MB), limits["processes"] + self.child.keeper.count)
         self.started = time.monotonic()
         for fd, data in ((self.child.job, job), (self.child.stdin, stdin)):
             self.feeds[fd] = memoryview(data)
             self._feed(fd)
+        self.limits = limits
+        self.output_left = int(limits["output_mb"] * _MB)
+        os.set_blocking(self.connection.fileno(), False)
 
     def watch(self) -> None:
         """Run until the program's first process has ended, or a limit is reached."""

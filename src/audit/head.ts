@@ -6,7 +6,7 @@
  * A line is appended before its row is saved, so a server that is killed in between leaves a log that is one line ahead:
  * whoever writes next finds the line and takes it over.
  */
-import { openDatabase, StateError, type Database, type Row } from '../state/database.js';
+import { openDatabase, StateError, type Database, type Row, type Sql } from '../state/database.js';
 import { ORIGIN, type Link } from './chain.js';
 
 export interface Head {
@@ -22,6 +22,7 @@ export interface Head {
 export interface HeadStore {
   /**
    * Do some work on the log while nobody else writes to it.
+   * Resolves when the work is done. What it saved is stored a moment later: until then the log is ahead, as if the server had been killed.
    * @param work gets the head as it stands, and may save another one; what it throws is passed on, and nothing is saved
    * @throws StateError where the database can't be had
    */
@@ -47,21 +48,31 @@ export function openHead(log: string): HeadStore {
   );
   return {
     async exclusively(work) {
-      return await database.transaction((sql) => {
-        const row = sql.get('SELECT seq, hash, first_seq, bytes, inode FROM audit_head');
-        return work(row === undefined ? START : headOf(row), ({ last, firstSeq, bytes, inode }) => {
-          sql.run(
-            'INSERT INTO audit_head (id, seq, hash, first_seq, bytes, inode) VALUES (1, ?, ?, ?, ?, ?) ' +
-              'ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, ' +
-              'first_seq = excluded.first_seq, bytes = excluded.bytes, inode = excluded.inode',
-            ...[last.seq, last.hash, firstSeq, bytes, inode],
-          );
-        });
-      });
+      let saved: Head | null = null;
+      return await database.transactionAhead(
+        (sql) => {
+          const row = sql.get('SELECT seq, hash, first_seq, bytes, inode FROM audit_head');
+          return work(row === undefined ? START : headOf(row), (head) => {
+            saved = head;
+          });
+        },
+        (sql) => {
+          if (saved !== null) store(sql, saved);
+        },
+      );
     },
     usable: () => database.transaction(() => undefined),
     close: () => database.close(),
   };
+}
+
+function store(sql: Sql, { last, firstSeq, bytes, inode }: Head): void {
+  sql.run(
+    'INSERT INTO audit_head (id, seq, hash, first_seq, bytes, inode) VALUES (1, ?, ?, ?, ?, ?) ' +
+      'ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, ' +
+      'first_seq = excluded.first_seq, bytes = excluded.bytes, inode = excluded.inode',
+    ...[last.seq, last.hash, firstSeq, bytes, inode],
+  );
 }
 
 function headOf(row: Row): Head {

@@ -110,7 +110,6 @@ export function createServer(
   };
 
   server.setRequestHandler(ToolCallSchema, async ({ params }, extra) => {
-    await tellOfChange();
     const progressToken = extra._meta?.progressToken;
     const progress =
       progressToken === undefined
@@ -141,6 +140,9 @@ export function createServer(
     });
     underWay.add(running);
     try {
+      // While the program runs, and before its answer.
+      await new Promise((next) => setImmediate(next));
+      await tellOfChange();
       return await running;
     } finally {
       underWay.delete(running);

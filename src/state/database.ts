@@ -59,6 +59,11 @@ export interface Database {
    * @throws StateError where the state can't be had; nothing was changed then
    */
   transaction<T>(work: (sql: Sql) => T): Promise<T>;
+  /**
+   * The same, for work whose result does not depend on what is stored: it resolves when `work` has returned, and `afterwards` and the commit follow
+   * when that has been acted upon. If they fail, nothing was changed, and the next transaction is told.
+   */
+  transactionAhead<T>(work: (sql: Sql) => T, afterwards: (sql: Sql) => void): Promise<T>;
   /** Let go of the file, after the transactions under way. It is opened again if it is wanted again. */
   close(): Promise<void>;
 }
@@ -123,34 +128,62 @@ export function openDatabase(path: string): Database {
     return connection;
   }
 
+  /** What a transaction died of after it had resolved. */
+  let untold: { readonly error: unknown } | null = null;
+
+  async function transact<T>(work: (sql: Sql) => T, beforeCommit?: (result: T, sql: Sql) => Promise<void>): Promise<T> {
+    if (untold !== null) {
+      const { error } = untold;
+      untold = null;
+      throw error;
+    }
+    try {
+      const { handle, statements } = await connect();
+      await retryWhileBusy(() => handle.exec('BEGIN IMMEDIATE'));
+      try {
+        const sql = sqlOf(handle, statements);
+        const result = work(sql);
+        if (result instanceof Promise) throw new TypeError('the work of a transaction must be synchronous');
+        await beforeCommit?.(result, sql);
+        handle.exec('COMMIT');
+        return result;
+      } catch (error) {
+        rollBack(handle);
+        throw error;
+      }
+    } catch (error) {
+      const code = sqliteCode(error);
+      if (code === null) throw error;
+      // What is busy or full may be better next time as it is; after anything else the file is looked at afresh.
+      if (!/^SQLITE_(BUSY|FULL|CONSTRAINT|ERROR)/.test(code)) abandon();
+      throw stateError(path, error);
+    }
+  }
+
   return {
     path,
     table(sql) {
       if (connection !== null) throw new Error('a table must be named before the first transaction');
       if (!tables.includes(sql)) tables.push(sql);
     },
-    transaction: (work) =>
-      inTurn(async () => {
-        try {
-          const { handle, statements } = await connect();
-          await retryWhileBusy(() => handle.exec('BEGIN IMMEDIATE'));
-          try {
-            const result = work(sqlOf(handle, statements));
-            if (result instanceof Promise) throw new TypeError('the work of a transaction must be synchronous');
-            handle.exec('COMMIT');
-            return result;
-          } catch (error) {
-            rollBack(handle);
-            throw error;
-          }
-        } catch (error) {
-          const code = sqliteCode(error);
-          if (code === null) throw error;
-          // What is busy or full may be better next time as it is; after anything else the file is looked at afresh.
-          if (!/^SQLITE_(BUSY|FULL|CONSTRAINT|ERROR)/.test(code)) abandon();
-          throw stateError(path, error);
-        }
-      }),
+    transaction: (work) => inTurn(() => transact(work)),
+    transactionAhead<T>(work: (sql: Sql) => T, afterwards: (sql: Sql) => void) {
+      let answered = false;
+      let answer: (result: T) => void;
+      const ahead = new Promise<T>((resolve) => (answer = resolve));
+      const done = inTurn(() =>
+        transact(work, async (result, sql) => {
+          answered = true;
+          answer(result);
+          await new Promise((next) => setImmediate(next));
+          afterwards(sql);
+        }),
+      );
+      done.catch((error: unknown) => {
+        if (answered) untold = { error };
+      });
+      return Promise.race([ahead, done]);
+    },
     close: () =>
       inTurn(() => {
         if (connection === null) return Promise.resolve();

@@ -270,4 +270,48 @@ describe('the embedded state', () => {
     assert.deepEqual(await names(database), []);
     await database.close();
   });
+
+  it('answers before it has stored what does not change the answer, and stores it then', async (t) => {
+    const path = fresh(t);
+    const database = open(path);
+    await add(database, 'a');
+    let stored = false;
+    const answer = await database.transactionAhead(
+      (sql) => sql.all('SELECT name FROM notes').length,
+      (sql) => {
+        stored = true;
+        sql.run('INSERT INTO notes VALUES (?, 1)', 'b');
+      },
+    );
+    assert.deepEqual([answer, stored], [1, false]);
+    assert.deepEqual([await names(database), stored], [['a', 'b'], true]);
+    // Work that fails is told at once, and has no afterwards.
+    const failing = database.transactionAhead(
+      () => {
+        throw new RangeError('no');
+      },
+      () => assert.fail(),
+    );
+    await assert.rejects(failing, RangeError);
+    assert.deepEqual(await names(database), ['a', 'b']);
+    await database.transactionAhead(
+      () => undefined,
+      (sql) => void sql.run('INSERT INTO notes VALUES (?, 1)', 'c'),
+    );
+    await database.close(); // which comes after it
+    assert.deepEqual(await names(database), ['a', 'b', 'c']);
+    await database.close();
+  });
+
+  it('tells the next of what could not be stored after the answer, once, and has changed nothing', async (t) => {
+    const database = open(fresh(t));
+    await add(database, 'a');
+    await database.transactionAhead(
+      (sql) => void sql.run('INSERT INTO notes VALUES (?, 1)', 'b'),
+      (sql) => void sql.run('INSERT INTO notes VALUES (?, 1)', 'a'),
+    );
+    assert.match(await refusal(database), /notes/);
+    assert.deepEqual(await names(database), ['a']);
+    await database.close();
+  });
 });
